@@ -1,0 +1,11 @@
+//! The devices of the board, one folder each: the chip (pure registers and logic) apart
+//! from its wiring (ports, interrupt lines, saved state).
+//!
+//! No device reads a clock: every access and every [`Timed::advance`] brings the virtual
+//! time with it. No device calls another: what leaves a device goes to its [`Wires`].
+
+pub mod bus;
+pub mod state;
+
+pub use bus::{IrqLine, MmioDevice, PortDevice, PowerEvent, Timed, Width, Wires};
+pub use state::{RestoreError, Saved};
