@@ -5,6 +5,8 @@
 //! time with it. No device calls another: what leaves a device goes to its [`Wires`].
 
 pub mod bus;
+#[cfg(test)]
+mod conformance;
 pub mod state;
 
 pub use bus::{IrqLine, MmioDevice, PortDevice, PowerEvent, Timed, Width, Wires};

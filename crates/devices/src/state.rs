@@ -21,7 +21,7 @@ pub enum RestoreError {
 /// A device whose volatile state can be saved and put back.
 pub trait Saved {
     /// The plain struct, with numbered fields.
-    type State: prost::Message + Default + Clone + PartialEq;
+    type State: prost::Message + Default + Clone + PartialEq + std::fmt::Debug;
     /// Everything that changes while the machine runs. Configuration and wiring are not part of it.
     fn save(&self) -> Self::State;
     /// Puts a saved state into a device of the same configuration.
