@@ -7,7 +7,11 @@
 pub mod bus;
 #[cfg(test)]
 mod conformance;
+pub mod debug;
 pub mod state;
+#[cfg(test)]
+mod test_wires;
+pub mod uart;
 
 pub use bus::{IrqLine, MmioDevice, PortDevice, PowerEvent, Timed, Width, Wires};
 pub use state::{RestoreError, Saved};

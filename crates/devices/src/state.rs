@@ -30,3 +30,14 @@ pub trait Saved {
     /// If a field holds a value that the device can never have; the device is then unchanged.
     fn restore(&mut self, state: Self::State) -> Result<(), RestoreError>;
 }
+
+/// Checks that a saved register only has bits of `mask`.
+///
+/// # Errors
+/// [`RestoreError::Invalid`] if it has others.
+pub fn within(device: &'static str, field: &'static str, value: u32, mask: u32) -> Result<u32, RestoreError> {
+    if value & !mask != 0 {
+        return Err(RestoreError::Invalid { device, field, value: u64::from(value) });
+    }
+    Ok(value)
+}
