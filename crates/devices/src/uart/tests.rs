@@ -212,3 +212,17 @@ fn saved_state_is_checked() {
     assert!(other.restore(UartState { ier: 0x10, ..state }).is_err());
     assert_eq!(other, before);
 }
+
+#[test]
+fn conformance() {
+    use crate::conformance::{check, port_step, time_step};
+    let fresh = || Uart::new(UartConfig { out2_gates_irq: true, ..UartConfig::default() });
+    check(fresh, |uart, mut step| match step.rng.below(4) {
+        0 => time_step(uart, &mut step),
+        1 => {
+            let kept = uart.receive(step.rng.next() as u8, *step.now, step.trace);
+            step.trace.note(kept);
+        }
+        _ => port_step(uart, &[0, 1, 2, 3, 4, 5, 6, 7], &mut step),
+    });
+}
