@@ -1,0 +1,146 @@
+//! Where the threads that wait for the outside leave what came, and where the machine's thread looks.
+//!
+//! One lock and two conditions: the machine's thread waits for something to arrive, a reader
+//! waits for room. The room is bounded, so that a huge input does not pile up in memory.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The most bytes that wait here; a reader that has more waits itself.
+const CAPACITY_BYTES: usize = 64 * 1024;
+
+/// What came from outside since the last look.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    /// Bytes from the terminal or the pipe, in order.
+    pub bytes: Vec<u8>,
+    /// No more bytes will come. Stays true once it is.
+    pub ended: bool,
+    /// Why reading failed, if it did. Reported once.
+    pub error: Option<io::Error>,
+    /// Somebody asked this process to stop, by this signal.
+    pub signal: Option<i32>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    bytes: VecDeque<u8>,
+    ended: bool,
+    ended_told: bool,
+    error: Option<io::Error>,
+    signal: Option<i32>,
+}
+
+impl Contents {
+    fn has_news(&self) -> bool {
+        !self.bytes.is_empty() || self.ended != self.ended_told || self.error.is_some() || self.signal.is_some()
+    }
+}
+
+/// The meeting point of the machine's thread and the threads that wait for the outside.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    contents: Mutex<Contents>,
+    arrived: Condvar,
+    has_room: Condvar,
+}
+
+impl Mailbox {
+    /// Adds bytes; waits while the box is full.
+    pub fn put_bytes(&self, bytes: &[u8]) {
+        let mut contents = self.lock();
+        while contents.bytes.len() >= CAPACITY_BYTES {
+            contents = self.has_room.wait(contents).unwrap_or_else(PoisonError::into_inner);
+        }
+        contents.bytes.extend(bytes);
+        self.arrived.notify_one();
+    }
+
+    /// Says that no more bytes will come, and why if that was a failure.
+    pub fn put_end(&self, error: Option<io::Error>) {
+        let mut contents = self.lock();
+        contents.ended = true;
+        contents.error = error;
+        self.arrived.notify_one();
+    }
+
+    /// Says that a signal asked this process to stop.
+    pub fn put_signal(&self, signal: i32) {
+        self.lock().signal = Some(signal);
+        self.arrived.notify_one();
+    }
+
+    /// Takes what is there, at most `max_bytes` of the bytes, without waiting.
+    pub fn take(&self, max_bytes: usize) -> Arrived {
+        let mut contents = self.lock();
+        let len = contents.bytes.len().min(max_bytes);
+        let bytes = contents.bytes.drain(..len).collect();
+        self.has_room.notify_one();
+        let ended = contents.ended && contents.bytes.is_empty();
+        contents.ended_told = ended;
+        Arrived { bytes, ended, error: contents.error.take(), signal: contents.signal.take() }
+    }
+
+    /// Waits until something is there or `timeout` has passed; `None` waits for ever.
+    pub fn wait(&self, timeout: Option<Duration>) {
+        let contents = self.lock();
+        match timeout {
+            Some(timeout) => drop(self.arrived.wait_timeout_while(contents, timeout, |c| !c.has_news())),
+            None => drop(self.arrived.wait_while(contents, |c| !c.has_news())),
+        }
+    }
+
+    /// A thread that panicked while it held the lock left whole values behind: every change is one statement.
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_told_after_the_last_byte() {
+        let mailbox = Mailbox::default();
+        mailbox.put_bytes(b"abc");
+        mailbox.put_end(None);
+        let first = mailbox.take(2);
+        assert_eq!((first.bytes.as_slice(), first.ended), (&b"ab"[..], false));
+        let second = mailbox.take(2);
+        assert_eq!((second.bytes.as_slice(), second.ended), (&b"c"[..], true));
+        assert!(mailbox.take(2).ended);
+    }
+
+    #[test]
+    fn waiting_ends_at_once_when_something_is_there() {
+        let mailbox = Mailbox::default();
+        mailbox.put_signal(15);
+        mailbox.wait(None);
+        assert_eq!(mailbox.take(1).signal, Some(15));
+    }
+
+    #[test]
+    fn a_full_box_holds_the_reader_until_there_is_room() {
+        let mailbox = Mailbox::default();
+        let sent: Vec<u8> = (0..3 * CAPACITY_BYTES).map(|i| i as u8).collect();
+        let mut received = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sent.chunks(1000).for_each(|chunk| mailbox.put_bytes(chunk));
+                mailbox.put_end(None);
+            });
+            loop {
+                mailbox.wait(None);
+                let arrived = mailbox.take(777);
+                received.extend_from_slice(&arrived.bytes);
+                if arrived.ended {
+                    break;
+                }
+            }
+        });
+        assert_eq!(received, sent);
+    }
+}
