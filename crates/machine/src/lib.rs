@@ -1,1 +1,5 @@
-//! placeholder
+//! The board: RAM, buses, interrupt fabric, virtual clock, vCPU turns, boot protocols.
+
+pub mod boot;
+pub mod memory_map;
+pub mod ram;

@@ -1,0 +1,77 @@
+//! What all loaders are tested with, and the tests of recognition.
+
+mod bzimage;
+
+use x86::GuestPhysAddr;
+
+use super::*;
+
+/// RAM for a test, with reads by guest-physical address.
+pub(super) struct TestRam(pub RamMapping);
+
+impl TestRam {
+    pub fn new(mib: u64) -> Self {
+        Self(RamMapping::new(mib << 20).expect("RAM for a test"))
+    }
+
+    pub fn bytes<const N: usize>(&self, at: u64) -> [u8; N] {
+        let offset = self.0.layout().offset_of(GuestPhysAddr(at), N as u64).expect("an address in RAM");
+        let mut bytes = [0; N];
+        self.0.read(offset, &mut bytes).expect("an offset in RAM");
+        bytes
+    }
+
+    pub fn u32(&self, at: u64) -> u32 {
+        u32::from_le_bytes(self.bytes(at))
+    }
+
+    pub fn u64(&self, at: u64) -> u64 {
+        u64::from_le_bytes(self.bytes(at))
+    }
+
+    /// The C string at `at`.
+    pub fn string(&self, at: u64) -> String {
+        (at..).map(|at| self.bytes::<1>(at)[0]).take_while(|&byte| byte != 0).map(char::from).collect()
+    }
+}
+
+/// Writes `bytes` into `file` at `offset`, making it longer if need be.
+pub(super) fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    if file.len() < offset + bytes.len() {
+        file.resize(offset + bytes.len(), 0);
+    }
+    file[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+pub(super) fn request(kernel: &[u8]) -> BootRequest<'_> {
+    BootRequest { kernel_path: "vm/kernel", kernel, initrds: &[], command_line: "a=1 b", rsdp: None }
+}
+
+/// Loads `kernel` into a machine of 64 MiB.
+pub(super) fn load_into_64_mib(request: &BootRequest) -> (TestRam, Result<BootState, BootError>) {
+    let mut ram = TestRam::new(64);
+    let result = load(&mut ram.0, request);
+    (ram, result)
+}
+
+#[test]
+fn what_no_loader_knows_is_refused() {
+    for file in [&b""[..], b"#!/bin/sh\n", &[0; 70_000]] {
+        let (_, result) = load_into_64_mib(&request(file));
+        assert_eq!(result, Err(BootError::UnknownFormat { kernel: "vm/kernel".into() }));
+    }
+}
+
+#[test]
+fn requests_are_checked_first() {
+    let with_nul = BootRequest { command_line: "a\0b", ..request(b"") };
+    assert_eq!(load_into_64_mib(&with_nul).1, Err(BootError::CommandLineNul));
+    let empty_initrd = BootRequest { initrds: &[b"x", b""], ..request(b"") };
+    assert_eq!(load_into_64_mib(&empty_initrd).1, Err(BootError::EmptyInitrd { number: 2 }));
+}
+
+#[test]
+fn initrds_are_joined_on_four_bytes() {
+    assert_eq!(joined_initrds(&[b"abcde", b"f"]), b"abcde\0\0\0f");
+    assert!(joined_initrds(&[]).is_empty());
+}
