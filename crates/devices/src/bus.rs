@@ -106,9 +106,7 @@ pub trait Timed {
 ///
 /// Returns the bytes put together, the first port lowest (as the ISA bus does).
 pub fn read_bytewise(width: Width, offset: u16, mut read: impl FnMut(u16) -> u8) -> u32 {
-    (0..width.bytes() as u16).fold(0, |value, i| {
-        value | u32::from(read(offset.wrapping_add(i))) << (8 * i)
-    })
+    (0..width.bytes() as u16).fold(0, |value, i| value | u32::from(read(offset.wrapping_add(i))) << (8 * i))
 }
 
 /// The same for writes: `write(offset, byte)` in rising order.

@@ -7,7 +7,9 @@
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RestoreError {
     /// A field holds a value that the device can never have.
-    #[error("saved state of {device}: field {field} holds {value:#x}, which that device can never have; the file is damaged or was made by another version")]
+    #[error(
+        "saved state of {device}: field {field} holds {value:#x}, which that device can never have; the file is damaged or was made by another version"
+    )]
     Invalid {
         /// The device's name.
         device: &'static str,

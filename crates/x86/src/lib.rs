@@ -1,5 +1,25 @@
 //! The CPU: state, decoding, interpretation, paging, exceptions, CPUID. It knows no device.
+//!
+//! Start reading at [`vcpu`] (what a CPU is), then [`op`] (a decoded instruction),
+//! [`memory`] (how it reaches memory) and [`engine`] (what runs it).
 
+pub mod bus;
+pub mod engine;
+pub mod fault;
+pub mod flags;
+pub mod memory;
+pub mod model;
+pub mod op;
+pub mod segment;
+pub mod system;
 pub mod units;
+pub mod vcpu;
+pub mod vector;
+pub mod x87;
 
+pub use bus::{Bus, Signals};
+pub use engine::{Engine, Exit};
+pub use memory::phys::{GuestMemory, RamLayout};
+pub use model::CpuModel;
 pub use units::{GuestPhysAddr, InsnCount, VirtualTime};
+pub use vcpu::Vcpu;

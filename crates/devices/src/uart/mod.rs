@@ -11,8 +11,8 @@ use x86::VirtualTime;
 
 use crate::bus::{IrqLine, OutputChannel, PortDevice, Timed, Width, Wires, read_bytewise, write_bytewise};
 use crate::state::{RestoreError, Saved};
-pub use chip::FIFO_DEPTH;
 use chip::Chip;
+pub use chip::FIFO_DEPTH;
 
 /// First of the eight ports.
 pub const PORT_BASE: u16 = 0x3f8;

@@ -1,0 +1,248 @@
+//! Guest-physical RAM: where it lies, its bytes, and what is known of each page.
+#![allow(unsafe_code)]
+
+use crate::units::GuestPhysAddr;
+
+/// Bytes in a page.
+pub const PAGE_SIZE: u64 = 4096;
+/// Bytes that share one bit of a page's code map.
+const GRANULE: u64 = 64;
+
+/// Where RAM appears in guest-physical space: from 0 up to `low_end`, and the rest from
+/// 4 GiB up. The range A0000h to BFFFFh (VGA) is not RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RamLayout {
+    /// Size of all RAM in bytes, a multiple of [`PAGE_SIZE`].
+    pub len_bytes: u64,
+    /// The highest possible end of the low part, in bytes.
+    pub low_limit: u64,
+}
+
+const HIGH_START: u64 = 1 << 32;
+const VGA_HOLE: std::ops::Range<u64> = 0xa_0000..0xc_0000;
+
+impl RamLayout {
+    /// The end of the part that starts at 0.
+    pub fn low_end(&self) -> u64 {
+        self.len_bytes.min(self.low_limit)
+    }
+
+    /// The offset in RAM of a guest-physical address, if RAM is there.
+    #[inline]
+    pub fn offset_of(&self, addr: GuestPhysAddr) -> Option<u64> {
+        let low_end = self.low_end();
+        if addr.0 < low_end {
+            (!VGA_HOLE.contains(&addr.0)).then_some(addr.0)
+        } else {
+            let high = addr.0.checked_sub(HIGH_START)?;
+            (high < self.len_bytes - low_end).then(|| low_end + high)
+        }
+    }
+}
+
+/// The guest's RAM, through a host mapping that someone else owns, and its page facts.
+pub struct GuestMemory {
+    base: *mut u8,
+    layout: RamLayout,
+    /// Per page, one bit for each 64-byte granule that holds decoded code.
+    code: Vec<u64>,
+    /// Per page, whether it was written since [`Self::clear_dirty`].
+    dirty: Vec<bool>,
+    /// Pages whose decoded code was overwritten; engines drop it before they go on.
+    stale_code: Vec<u64>,
+}
+
+// SAFETY: the mapping is plain memory, reached only through `&self` and `&mut self`.
+unsafe impl Send for GuestMemory {}
+
+impl GuestMemory {
+    /// RAM at `base`.
+    ///
+    /// # Safety
+    /// `base` must point to `layout.len_bytes` bytes that are readable and writable and stay
+    /// so as long as the result and every TLB filled from it live, and that nothing else in
+    /// this process writes while a method of the result or a vCPU runs.
+    pub unsafe fn new(base: *mut u8, layout: RamLayout) -> Self {
+        assert!(layout.len_bytes.is_multiple_of(PAGE_SIZE), "RAM must be whole pages");
+        let pages = (layout.len_bytes / PAGE_SIZE) as usize;
+        GuestMemory { base, layout, code: vec![0; pages], dirty: vec![false; pages], stale_code: Vec::new() }
+    }
+
+    /// Where RAM lies.
+    pub fn layout(&self) -> RamLayout {
+        self.layout
+    }
+
+    /// The host address of the page at `page` (page-aligned), if it is RAM.
+    pub(crate) fn host_page(&self, page: GuestPhysAddr) -> Option<*mut u8> {
+        let offset = self.layout.offset_of(GuestPhysAddr(page.0 & !(PAGE_SIZE - 1)))?;
+        // SAFETY: `offset` is below the mapping's length.
+        Some(unsafe { self.base.add(offset as usize) })
+    }
+
+    fn page_index(&self, addr: GuestPhysAddr) -> Option<usize> {
+        self.layout.offset_of(addr).map(|offset| (offset / PAGE_SIZE) as usize)
+    }
+
+    /// True if `len` bytes at `addr` (within one page) are RAM.
+    pub fn is_ram(&self, addr: GuestPhysAddr) -> bool {
+        self.layout.offset_of(addr).is_some()
+    }
+
+    /// Reads bytes that lie within one page; `false` if that page is not RAM.
+    pub fn read_in_page(&self, addr: GuestPhysAddr, out: &mut [u8]) -> bool {
+        let offset = addr.0 % PAGE_SIZE;
+        assert!(offset + out.len() as u64 <= PAGE_SIZE, "a read within one page");
+        let Some(page) = self.host_page(addr) else { return false };
+        // SAFETY: the page is mapped and the bytes lie within it; `out` is not guest RAM.
+        unsafe { page.add(offset as usize).copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
+        true
+    }
+
+    /// Writes bytes that lie within one page and notes the change; `false` if that page is not RAM.
+    pub fn write_in_page(&mut self, addr: GuestPhysAddr, data: &[u8]) -> bool {
+        let offset = addr.0 % PAGE_SIZE;
+        assert!(offset + data.len() as u64 <= PAGE_SIZE, "a write within one page");
+        let Some(page) = self.host_page(addr) else { return false };
+        self.note_write(addr, data.len() as u64);
+        // SAFETY: the page is mapped and the bytes lie within it; `data` is not guest RAM.
+        unsafe { page.add(offset as usize).copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+        true
+    }
+
+    /// DMA: reads `out.len()` bytes at `addr`; `false` if any of them is not RAM.
+    pub fn read(&self, addr: GuestPhysAddr, out: &mut [u8]) -> bool {
+        pieces(addr, out.len()).all(|(at, range)| self.read_in_page(at, &mut out[range]))
+    }
+
+    /// DMA: writes `data` at `addr`; stops and returns `false` at the first page that is not RAM.
+    pub fn write(&mut self, addr: GuestPhysAddr, data: &[u8]) -> bool {
+        pieces(addr, data.len()).all(|(at, range)| self.write_in_page(at, &data[range]))
+    }
+
+    /// All of RAM, in the order of the mapping.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is readable for its whole length; `&self` keeps writers out.
+        unsafe { std::slice::from_raw_parts(self.base, self.layout.len_bytes as usize) }
+    }
+
+    /// Notes that `len` bytes at `addr`, within one RAM page, are about to change.
+    pub(crate) fn note_write(&mut self, addr: GuestPhysAddr, len: u64) -> bool {
+        let Some(page) = self.page_index(addr) else { return false };
+        self.dirty[page] = true;
+        if self.code[page] & granules(addr, len) == 0 {
+            return false;
+        }
+        self.code[page] = 0;
+        self.stale_code.push(addr.0 / PAGE_SIZE);
+        true
+    }
+
+    /// Notes that `len` bytes at `addr`, within one page, hold decoded code. Returns true if
+    /// the page held none before: write access to it must then leave the TLBs' fast paths.
+    pub(crate) fn note_code(&mut self, addr: GuestPhysAddr, len: u64) -> bool {
+        let Some(page) = self.page_index(addr) else { return false };
+        let first = self.code[page] == 0;
+        self.code[page] |= granules(addr, len);
+        first
+    }
+
+    /// True if the page at `addr` holds decoded code.
+    pub(crate) fn holds_code(&self, addr: GuestPhysAddr) -> bool {
+        self.page_index(addr).is_some_and(|page| self.code[page] != 0)
+    }
+
+    /// Marks a page as written since the last checkpoint.
+    pub(crate) fn note_dirty(&mut self, addr: GuestPhysAddr) {
+        if let Some(page) = self.page_index(addr) {
+            self.dirty[page] = true;
+        }
+    }
+
+    /// Takes the numbers (address / 4096) of pages whose code was overwritten.
+    pub(crate) fn take_stale_code(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.stale_code)
+    }
+
+    /// True if [`Self::take_stale_code`] has something to give.
+    pub(crate) fn has_stale_code(&self) -> bool {
+        !self.stale_code.is_empty()
+    }
+
+    /// Forgets which pages hold decoded code, for an engine that starts afresh.
+    pub fn forget_code(&mut self) {
+        self.code.fill(0);
+        self.stale_code.clear();
+    }
+}
+
+/// The bits of the granules that `len` bytes at `addr` touch.
+fn granules(addr: GuestPhysAddr, len: u64) -> u64 {
+    let first = addr.0 % PAGE_SIZE / GRANULE;
+    let last = (addr.0 % PAGE_SIZE + len - 1) / GRANULE;
+    assert!(last < PAGE_SIZE / GRANULE, "granules of one page");
+    (u64::MAX >> (63 - (last - first))) << first
+}
+
+/// Cuts `len` bytes at `addr` at page boundaries.
+fn pieces(addr: GuestPhysAddr, len: usize) -> impl Iterator<Item = (GuestPhysAddr, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = addr.0.wrapping_add(done as u64);
+        let room = (PAGE_SIZE - at % PAGE_SIZE) as usize;
+        let end = len.min(done + room);
+        let range = done..end;
+        done = end;
+        Some((GuestPhysAddr(at), range))
+    })
+}
+
+/// RAM that owns its bytes, for tests of CPUs without a board.
+pub struct OwnedMemory {
+    // Held so that the pointer in `memory` stays good.
+    _bytes: Vec<u8>,
+    /// The memory.
+    pub memory: GuestMemory,
+}
+
+impl OwnedMemory {
+    /// `len_bytes` of zeroed RAM from address 0.
+    pub fn new(len_bytes: u64) -> Self {
+        let mut bytes = vec![0u8; len_bytes as usize];
+        let layout = RamLayout { len_bytes, low_limit: HIGH_START - (1 << 30) };
+        // SAFETY: the vector is owned beside the memory, never touched or resized.
+        let memory = unsafe { GuestMemory::new(bytes.as_mut_ptr(), layout) };
+        OwnedMemory { _bytes: bytes, memory }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_has_a_hole_and_a_high_part() {
+        let layout = RamLayout { len_bytes: 5 << 30, low_limit: 3 << 30 };
+        assert_eq!(layout.offset_of(GuestPhysAddr(0x9_ffff)), Some(0x9_ffff));
+        assert_eq!(layout.offset_of(GuestPhysAddr(0xa_0000)), None);
+        assert_eq!(layout.offset_of(GuestPhysAddr(3 << 30)), None);
+        assert_eq!(layout.offset_of(GuestPhysAddr(4 << 30)), Some(3 << 30));
+        assert_eq!(layout.offset_of(GuestPhysAddr((6 << 30) - 1)), Some((5 << 30) - 1));
+        assert_eq!(layout.offset_of(GuestPhysAddr(6 << 30)), None);
+    }
+
+    #[test]
+    fn a_write_beside_code_leaves_it_and_a_write_on_it_drops_it() {
+        let mut ram = OwnedMemory::new(1 << 20);
+        let mem = &mut ram.memory;
+        assert!(mem.note_code(GuestPhysAddr(0x1040), 64));
+        assert!(mem.write(GuestPhysAddr(0x1000), &[1; 64]));
+        assert!(mem.take_stale_code().is_empty());
+        assert!(mem.write(GuestPhysAddr(0x0fff), &[1; 66]));
+        assert_eq!(mem.take_stale_code(), vec![1]);
+        assert!(!mem.holds_code(GuestPhysAddr(0x1000)));
+    }
+}

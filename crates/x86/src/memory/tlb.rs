@@ -1,0 +1,198 @@
+//! The software TLB: part of the machine model, not of an engine.
+//!
+//! A guest can see what a TLB holds: an accessed or dirty bit that is not set again, a
+//! mapping that outlives its page-table entry. So its contents are a function of the
+//! instruction stream alone, the same under every engine:
+//!
+//! - Data: direct-mapped, [`ENTRIES`] entries for each *view* (below), indexed by the low bits
+//!   of the linear page number, filled by each access that misses, and saved with the machine.
+//! - Instructions: one entry, the *fetch page*. It is looked up anew by every instruction
+//!   whose page is not that of the instruction before it, and by the second page of an
+//!   instruction that crosses pages.
+//!
+//! A view is a set of access rights that accesses can have: supervisor, supervisor with
+//! SMAP overridden by RFLAGS.AC, user, and user with alignment checks. MOV to CR3 and
+//! every change of paging mode drop everything, which the architecture allows for global
+//! and PCID-tagged entries too.
+//!
+//! Besides the model, each entry has *fast tags*: a load or store whose address fits one
+//! goes straight to host memory. They are missing where each access must be seen (devices,
+//! pages with decoded code, watchpoints) and never decide what the guest sees.
+
+use crate::units::GuestPhysAddr;
+
+/// Data entries a view.
+pub const ENTRIES: usize = 512;
+/// Number of views.
+pub const VIEWS: usize = 4;
+
+/// Views of data accesses, see the module's text.
+pub mod view {
+    /// Supervisor accesses; with CR4.SMAP user pages are forbidden.
+    pub const SUPERVISOR: u8 = 0;
+    /// Supervisor accesses with CR4.SMAP overridden by RFLAGS.AC.
+    pub const SUPERVISOR_AC: u8 = 1;
+    /// User accesses.
+    pub const USER: u8 = 2;
+    /// User accesses with alignment checks: every access takes the slow path.
+    pub const USER_ALIGN: u8 = 3;
+}
+
+/// The part of an entry that a hit needs.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub struct FastEntry {
+    /// Linear page that may be read fast, or a page of another index.
+    pub read: u64,
+    /// Linear page that may be written fast, or a page of another index.
+    pub write: u64,
+    /// Host address minus linear address.
+    pub addend: u64,
+}
+
+/// The part of an entry that the model is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelEntry {
+    /// Linear page address plus [`VALID`], or 0.
+    pub tag: u64,
+    /// Guest-physical page address.
+    pub page: GuestPhysAddr,
+    /// Writes are allowed and the dirty bit is set.
+    pub writable: bool,
+    /// log2 of the size of the page it came from: 12, 21, 22 or 30.
+    pub shift: u8,
+}
+
+/// Mark of a valid [`ModelEntry::tag`].
+pub const VALID: u64 = 1;
+
+/// The page instructions are being fetched from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FetchPage {
+    /// Linear page address plus [`VALID`], or 0.
+    pub tag: u64,
+    /// Guest-physical page address.
+    pub page: GuestPhysAddr,
+}
+
+/// The TLB of one vCPU.
+#[derive(Clone)]
+pub struct Tlb {
+    pub(crate) fast: Box<[[FastEntry; ENTRIES]; VIEWS]>,
+    pub(crate) model: Box<[[ModelEntry; ENTRIES]; VIEWS]>,
+    pub(crate) fetch: FetchPage,
+    /// Some entry came from a page larger than 4 KiB.
+    pub(crate) has_large: bool,
+}
+
+/// A fast entry that nothing fits: its tags are pages of another index.
+const fn no_entry(index: usize) -> FastEntry {
+    let other = ((index ^ 1) as u64) << 12;
+    FastEntry { read: other, write: other, addend: 0 }
+}
+
+const EMPTY_VIEW: [FastEntry; ENTRIES] = {
+    let mut view = [no_entry(0); ENTRIES];
+    let mut i = 0;
+    while i < ENTRIES {
+        view[i] = no_entry(i);
+        i += 1;
+    }
+    view
+};
+
+/// The index of the entry for a linear address.
+#[inline(always)]
+pub const fn index(linear: u64) -> usize {
+    (linear >> 12) as usize % ENTRIES
+}
+
+impl Default for Tlb {
+    fn default() -> Self {
+        Tlb {
+            fast: Box::new([EMPTY_VIEW; VIEWS]),
+            model: Box::new([[ModelEntry::default(); ENTRIES]; VIEWS]),
+            fetch: FetchPage::default(),
+            has_large: false,
+        }
+    }
+}
+
+impl Tlb {
+    /// Drops everything.
+    pub fn flush(&mut self) {
+        *self.fast = [EMPTY_VIEW; VIEWS];
+        *self.model = [[ModelEntry::default(); ENTRIES]; VIEWS];
+        self.fetch = FetchPage::default();
+        self.has_large = false;
+    }
+
+    /// INVLPG: drops whatever maps `linear`, the whole of a large page included.
+    pub fn flush_page(&mut self, linear: u64) {
+        self.fetch = FetchPage::default();
+        for view in 0..VIEWS {
+            self.drop_entry(view, index(linear));
+            if !self.has_large {
+                continue;
+            }
+            for i in 0..ENTRIES {
+                let entry = self.model[view][i];
+                if entry.shift > 12 && (entry.tag ^ linear) >> entry.shift == 0 {
+                    self.drop_entry(view, i);
+                }
+            }
+        }
+    }
+
+    /// Forgets the fetch page: the next instruction looks it up again.
+    pub fn leave_fetch_page(&mut self) {
+        self.fetch = FetchPage::default();
+    }
+
+    fn drop_entry(&mut self, view: usize, i: usize) {
+        self.model[view][i] = ModelEntry::default();
+        self.fast[view][i] = no_entry(i);
+    }
+
+    /// Looks `linear` up in the model.
+    #[inline]
+    pub(crate) fn lookup(&self, view: u8, linear: u64) -> Option<&ModelEntry> {
+        let entry = &self.model[usize::from(view)][index(linear)];
+        (entry.tag == (linear & !0xfff | VALID)).then_some(entry)
+    }
+
+    /// Puts an entry in, without fast tags.
+    pub(crate) fn insert(&mut self, view: u8, entry: ModelEntry) {
+        let i = index(entry.tag);
+        self.has_large |= entry.shift > 12;
+        self.model[usize::from(view)][i] = entry;
+        self.fast[usize::from(view)][i] = no_entry(i);
+    }
+
+    /// Gives the entry of `linear` its fast tags; `host` is the host address of its page.
+    pub(crate) fn allow_fast(&mut self, view: u8, linear: u64, host: *mut u8, write: bool) {
+        let page = linear & !0xfff;
+        let entry = &mut self.fast[usize::from(view)][index(linear)];
+        entry.addend = (host as u64).wrapping_sub(page);
+        entry.read = page;
+        if write {
+            entry.write = page;
+        }
+    }
+
+    /// Takes the fast write tags away from every entry of the physical page `page`.
+    pub fn forbid_fast_writes(&mut self, page: GuestPhysAddr) {
+        for (fast, model) in self.fast.iter_mut().zip(self.model.iter()) {
+            for (i, (fast, model)) in fast.iter_mut().zip(model).enumerate() {
+                if model.page == page {
+                    fast.write = no_entry(i).write;
+                }
+            }
+        }
+    }
+
+    /// Takes all fast tags away: after a restore, or when watchpoints change.
+    pub fn forbid_fast(&mut self) {
+        *self.fast = [EMPTY_VIEW; VIEWS];
+    }
+}
