@@ -8,6 +8,7 @@ pub mod bus;
 #[cfg(test)]
 mod conformance;
 pub mod debug;
+pub mod pic;
 pub mod state;
 #[cfg(test)]
 mod test_wires;
