@@ -4,11 +4,13 @@
 //! No device reads a clock: every access and every [`Timed::advance`] brings the virtual
 //! time with it. No device calls another: what leaves a device goes to its [`Wires`].
 
+pub mod acpi_pm;
 pub mod bus;
 #[cfg(test)]
 mod conformance;
 pub mod debug;
 pub mod pic;
+pub mod rtc;
 pub mod state;
 #[cfg(test)]
 mod test_wires;
