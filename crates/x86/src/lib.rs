@@ -5,6 +5,7 @@
 
 pub mod bus;
 pub mod engine;
+pub mod exec;
 pub mod fault;
 pub mod flags;
 pub mod memory;

@@ -44,12 +44,9 @@ fn in_legacy_mode_there_is_no_sci() {
 
 #[test]
 fn s5_switches_off() {
-    for (value, event) in [
-        (0x3401, Some(PowerEvent::PowerOff)),
-        (0x2000, Some(PowerEvent::PowerOff)),
-        (0x1401, None),
-        (0x2401, None),
-    ] {
+    for (value, event) in
+        [(0x3401, Some(PowerEvent::PowerOff)), (0x2000, Some(PowerEvent::PowerOff)), (0x1401, None), (0x2401, None)]
+    {
         let (mut pm, mut wires) = acpi_mode();
         write(&mut pm, &mut wires, PM1_CONTROL_PORT, Width::Word, value);
         assert_eq!(wires.power.pop(), event, "{value:#x}");

@@ -121,7 +121,14 @@ mod tests {
     fn dates_go_to_bytes_and_back() {
         let t = BCD_24.time_bytes(1_709_251_199); // 2024-02-29 23:59:59, a Thursday
         let expected = TimeBytes {
-            second: 0x59, minute: 0x59, hour: 0x23, weekday: 5, day: 0x29, month: 2, year: 0x24, century: 0x20,
+            second: 0x59,
+            minute: 0x59,
+            hour: 0x23,
+            weekday: 5,
+            day: 0x29,
+            month: 2,
+            year: 0x24,
+            century: 0x20,
         };
         assert_eq!(t, expected);
         let next = BCD_24.later(&t, 1);
@@ -147,7 +154,14 @@ mod tests {
     fn any_bytes_mean_some_time() {
         for byte in 0..=255 {
             let t = TimeBytes {
-                second: byte, minute: byte, hour: byte, weekday: byte, day: byte, month: byte, year: byte, century: byte,
+                second: byte,
+                minute: byte,
+                hour: byte,
+                weekday: byte,
+                day: byte,
+                month: byte,
+                year: byte,
+                century: byte,
             };
             for (binary, hours_24) in [(false, false), (false, true), (true, false), (true, true)] {
                 let format = Format { binary, hours_24 };

@@ -70,8 +70,7 @@ pub struct Chip {
 impl Chip {
     /// A chip whose clock shows `unix_seconds` at power-on, in BCD and 24 hours.
     pub fn new(unix_seconds: i64) -> Self {
-        let mut chip =
-            Chip { memory: [0; 2 * BANK_LEN], chain_base: VirtualTime::ZERO, chain_start: 0, ticks_seen: 0 };
+        let mut chip = Chip { memory: [0; 2 * BANK_LEN], chain_base: VirtualTime::ZERO, chain_start: 0, ticks_seen: 0 };
         chip.memory[reg::A] = 0x26;
         chip.memory[reg::B] = b::HOURS_24;
         chip.memory[reg::D] = 0x80;

@@ -38,11 +38,7 @@ pub struct RtcConfig {
 
 impl Default for RtcConfig {
     fn default() -> Self {
-        RtcConfig {
-            start_unix_seconds: DEFAULT_START_UNIX_SECONDS,
-            low_memory_bytes: 0,
-            high_memory_bytes: 0,
-        }
+        RtcConfig { start_unix_seconds: DEFAULT_START_UNIX_SECONDS, low_memory_bytes: 0, high_memory_bytes: 0 }
     }
 }
 

@@ -1,0 +1,3 @@
+//! The integer instructions, a file a family.
+
+pub mod stack;
