@@ -9,6 +9,8 @@ pub mod bus;
 #[cfg(test)]
 mod conformance;
 pub mod debug;
+pub mod fabric;
+pub mod ioapic;
 pub mod pic;
 pub mod rtc;
 pub mod state;
