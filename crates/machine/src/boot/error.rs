@@ -68,13 +68,13 @@ pub enum BootError {
         max: usize,
     },
     /// The command line cannot be handed over as a C string.
-    #[error("the kernel command line contains a NUL character; remove it from --append")]
+    #[error("the kernel command line or a file name contains a NUL character; remove it")]
     CommandLineNul,
     /// An initrd is empty, which is never meant.
-    #[error("initrd number {number} is empty; give a file with content or leave out --initrd")]
+    #[error("the initrd {name} is empty; give a file with content or leave out --initrd")]
     EmptyInitrd {
-        /// Its place in the list, from 1.
-        number: usize,
+        /// Its name.
+        name: String,
     },
     /// RAM could not be written where a loader wanted to write.
     #[error("cannot write {len} bytes to guest-physical address {at:#x}: there is no RAM", at = .at.0)]

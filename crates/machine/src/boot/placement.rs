@@ -43,16 +43,6 @@ impl Placement {
         Ok(at)
     }
 
-    /// Takes `len_bytes` at the lowest free page at or above `lowest`.
-    pub fn place_above(&mut self, lowest: u64, len_bytes: u64, what: &'static str) -> Result<u64, BootError> {
-        let at = self
-            .candidates(lowest)
-            .find(|&at| at >= lowest && self.is_free(at, len_bytes))
-            .ok_or(BootError::NoRoom { what, len_bytes })?;
-        self.insert(at, len_bytes);
-        Ok(at)
-    }
-
     /// Takes `len_bytes` at the highest free page of extended memory that ends at or below `limit`.
     pub fn place_top(&mut self, limit: u64, len_bytes: u64, what: &'static str) -> Result<u64, BootError> {
         let ends = self.taken.iter().map(|range| range.start).chain([limit.min(self.low_end)]);
@@ -130,7 +120,8 @@ mod tests {
         assert_eq!(p.place(0x9000, 0x10_0000, "x"), Ok(0x10_0000));
         assert_eq!(p.place_top(u64::MAX, 0x1001, "x"), Ok(0x3f_e000));
         assert_eq!(p.place_top(0x3f_f000, 0x1001, "x"), Ok(0x3f_c000));
-        assert_eq!(p.place_above(p.extended_top(), 1, "x"), Err(BootError::NoRoom { what: "x", len_bytes: 1 }));
+        assert_eq!(p.extended_top(), 0x3f_f001);
+        assert_eq!(p.place(0x3f_f001, 0x1_0000, "x"), Ok(0xb000), "nothing above is free");
         assert!(p.place_top(0x10_0000, 1, "x").is_err());
         assert!(p.place(0, 1 << 40, "x").is_err());
     }

@@ -72,8 +72,8 @@ pub(super) fn identity_pages(ram: &mut dyn GuestRamWriter, placement: &mut Place
     let pml4 = placement.place(PREFERRED_PAGE_TABLES, PAGE_TABLES * PAGE, "page tables")?;
     let directories = pml4 + 2 * PAGE;
     ram.zero(GuestPhysAddr(pml4), 2 * PAGE)?;
-    ram.write(GuestPhysAddr(pml4), &(pml4 + PAGE | PRESENT_WRITABLE).to_le_bytes())?;
-    let pointers: Vec<u8> = (0..4).flat_map(|i| (directories + i * PAGE | PRESENT_WRITABLE).to_le_bytes()).collect();
+    ram.write(GuestPhysAddr(pml4), &((pml4 + PAGE) | PRESENT_WRITABLE).to_le_bytes())?;
+    let pointers: Vec<u8> = (0..4).flat_map(|i| ((directories + i * PAGE) | PRESENT_WRITABLE).to_le_bytes()).collect();
     ram.write(GuestPhysAddr(pml4 + PAGE), &pointers)?;
     let entries: Vec<u8> = (0..4 * 512_u64).flat_map(|i| (i << 21 | LARGE | PRESENT_WRITABLE).to_le_bytes()).collect();
     ram.write(GuestPhysAddr(directories), &entries)?;

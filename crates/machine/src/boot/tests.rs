@@ -1,6 +1,8 @@
 //! What all loaders are tested with, and the tests of recognition.
 
 mod bzimage;
+mod elf;
+mod multiboot;
 
 use x86::GuestPhysAddr;
 
@@ -43,6 +45,10 @@ pub(super) fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     file[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
+pub(super) fn initrd(content: &[u8]) -> Initrd<'_> {
+    Initrd { name: "initrd.gz", content }
+}
+
 pub(super) fn request(kernel: &[u8]) -> BootRequest<'_> {
     BootRequest { kernel_path: "vm/kernel", kernel, initrds: &[], command_line: "a=1 b", rsdp: None }
 }
@@ -66,12 +72,12 @@ fn what_no_loader_knows_is_refused() {
 fn requests_are_checked_first() {
     let with_nul = BootRequest { command_line: "a\0b", ..request(b"") };
     assert_eq!(load_into_64_mib(&with_nul).1, Err(BootError::CommandLineNul));
-    let empty_initrd = BootRequest { initrds: &[b"x", b""], ..request(b"") };
-    assert_eq!(load_into_64_mib(&empty_initrd).1, Err(BootError::EmptyInitrd { number: 2 }));
+    let empty_initrd = BootRequest { initrds: &[initrd(b"x"), Initrd { name: "no", content: b"" }], ..request(b"") };
+    assert_eq!(load_into_64_mib(&empty_initrd).1, Err(BootError::EmptyInitrd { name: "no".into() }));
 }
 
 #[test]
 fn initrds_are_joined_on_four_bytes() {
-    assert_eq!(joined_initrds(&[b"abcde", b"f"]), b"abcde\0\0\0f");
+    assert_eq!(joined_initrds(&[initrd(b"abcde"), initrd(b"f")]), b"abcde\0\0\0f");
     assert!(joined_initrds(&[]).is_empty());
 }

@@ -28,7 +28,8 @@ fn image() -> Vec<u8> {
 fn a_kernel_is_entered_as_the_protocol_says() {
     let file = image();
     let initrd = [7; 5000];
-    let request = BootRequest { initrds: &[&initrd], rsdp: Some(GuestPhysAddr(0xe_0000)), ..request(&file) };
+    let request =
+        BootRequest { initrds: &[super::initrd(&initrd)], rsdp: Some(GuestPhysAddr(0xe_0000)), ..request(&file) };
     let (ram, state) = load_into_64_mib(&request);
     let state = state.expect("a sound kernel");
     assert_eq!(
@@ -84,7 +85,7 @@ fn too_much_for_the_machine_is_said() {
     let too_long = load_into_64_mib(&BootRequest { command_line: &long, ..request(&file) }).1;
     assert!(matches!(too_long, Err(BootError::CommandLineTooLong { len: 2048, max: 2047, .. })));
     let initrd = vec![0; 64 << 20];
-    let too_large = load_into_64_mib(&BootRequest { initrds: &[&initrd], ..request(&file) }).1;
+    let too_large = load_into_64_mib(&BootRequest { initrds: &[super::initrd(&initrd)], ..request(&file) }).1;
     assert!(matches!(too_large, Err(BootError::NoRoom { what: "initrd", .. })));
     let mut small = TestRam::new(2);
     assert!(matches!(load(&mut small.0, &request(&file)), Err(BootError::NotRam { .. })));
@@ -98,7 +99,7 @@ fn too_much_for_the_machine_is_said() {
 fn an_initrd_stays_below_its_limit() {
     let mut file = image();
     put(&mut file, 0x22c, &0x37_ffff_u32.to_le_bytes());
-    let (ram, state) = load_into_64_mib(&BootRequest { initrds: &[b"initrd"], ..request(&file) });
+    let (ram, state) = load_into_64_mib(&BootRequest { initrds: &[super::initrd(b"initrd")], ..request(&file) });
     let info = state.expect("a sound kernel").rsi;
     assert_eq!(ram.u32(info + 0x218), 0x37_f000);
 }
@@ -114,7 +115,7 @@ proptest! {
         }
         let initrd = [1; 100];
         for cut in [len, file.len()] {
-            let _ = load_into_64_mib(&BootRequest { initrds: &[&initrd], ..request(&file[..cut]) });
+            let _ = load_into_64_mib(&BootRequest { initrds: &[super::initrd(&initrd)], ..request(&file[..cut]) });
         }
     }
 }
