@@ -4,6 +4,7 @@
 //! installs it as root and otherwise names the one line to run first.
 
 mod apt;
+mod bench;
 mod build;
 mod demo;
 mod guest;
@@ -63,6 +64,11 @@ fn run(args: &[String]) -> Result<()> {
             let long = options.flag("--long");
             options.finish()?;
             test::run_all(long)
+        }
+        "bench" => {
+            let runs = options.number("--runs", 3)?;
+            options.finish()?;
+            bench::run(runs)
         }
         "guest" => {
             let refresh = options.flag("--refresh");
