@@ -11,6 +11,7 @@ mod conformance;
 pub mod debug;
 pub mod fabric;
 pub mod ioapic;
+pub mod hpet;
 pub mod pic;
 pub mod rtc;
 pub mod state;
