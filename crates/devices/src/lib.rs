@@ -12,6 +12,7 @@ pub mod debug;
 pub mod fabric;
 pub mod ioapic;
 pub mod hpet;
+pub mod i8042;
 pub mod pic;
 pub mod rtc;
 pub mod state;
