@@ -1,7 +1,7 @@
 //! Where everything lies in guest-physical memory: the fixed addresses of the board, and how
 //! a given amount of RAM is laid out around them.
 
-use x86::GuestPhysAddr;
+use x86::{GuestPhysAddr, RamLayout};
 
 /// End of the RAM below 4 GiB (exclusive) in a machine that has more; the rest starts at [`HIGH_RAM_START`].
 pub const LOW_RAM_END: u64 = 0xb000_0000;
@@ -107,6 +107,11 @@ impl MemoryLayout {
         HIGH_RAM_START + (self.len_bytes - self.low_end())
     }
 
+    /// The same layout as the CPU's view of memory takes it.
+    pub const fn cpu_layout(self) -> RamLayout {
+        RamLayout { len_bytes: self.len_bytes, low_limit: LOW_RAM_END }
+    }
+
     /// The offset in the mapping of the RAM at `addr` .. `addr + len_bytes`, if all of it is RAM and
     /// contiguous in the mapping.
     pub const fn offset_of(self, addr: GuestPhysAddr, len_bytes: u64) -> Option<u64> {
@@ -175,6 +180,17 @@ mod tests {
         assert_eq!(large.offset_of(GuestPhysAddr(HIGH_RAM_START), 1), Some(LOW_RAM_END));
         assert_eq!(large.offset_of(GuestPhysAddr(large.high_end() - 1), 1), Some((8 << 30) - 1));
         assert_eq!(large.offset_of(GuestPhysAddr(large.high_end()), 1), None);
+    }
+
+    #[test]
+    fn the_cpu_sees_the_same_layout() {
+        for len in [1 << 20, 512 << 20, LOW_RAM_END + 4096, 8 << 30] {
+            let layout = layout(len);
+            let edges = [VIDEO_HOLE_START, VIDEO_HOLE_END, LOW_RAM_END, HIGH_RAM_START, len, layout.high_end()];
+            for addr in edges.into_iter().flat_map(|edge| [edge - 1, edge]).map(GuestPhysAddr) {
+                assert_eq!(layout.cpu_layout().offset_of(addr), layout.offset_of(addr, 1), "{addr:x?} of {len:#x}");
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ const MACHINE_386: u16 = 3;
 /// `e_machine` of x86-64.
 const MACHINE_X86_64: u16 = 62;
 const PT_LOAD: u32 = 1;
+const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
 /// Kernels have a handful of segments; the bound keeps a hostile file from costing time.
@@ -83,6 +84,9 @@ impl<'a> Elf<'a> {
 
     /// Puts all segments into RAM and zeroes what the file does not fill of them.
     pub fn load(&self, ram: &mut dyn GuestRamWriter, placement: &mut Placement) -> Result<(), BootError> {
+        if self.segments.iter().any(|segment| segment.kind == PT_INTERP) {
+            return Err(self.kernel.bad(FORMAT, "it is a program that wants a dynamic linker; give a kernel"));
+        }
         let mut is_empty = true;
         for segment in self.segments.iter().filter(|segment| segment.kind == PT_LOAD && segment.memory_len > 0) {
             segment.load(&self.kernel, ram, placement)?;

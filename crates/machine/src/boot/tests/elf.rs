@@ -127,6 +127,7 @@ fn bad_files_are_described() {
     assert!(load(&elf64(0, &[])).to_string().contains("nothing to load"));
     assert!(load(&elf32(0, &[twice])).to_string().contains("32-bit"));
     assert!(matches!(load(&elf64(0, &[(PT_NOTE, 4, 0x3f0, 0, 0, 99, 99)])), BootError::Truncated { .. }));
+    assert!(load(&elf64(0, &[(3, 4, 0, 0, 0, 1, 1)])).to_string().contains("dynamic linker"));
     let mut arm = vmlinux();
     arm[18] = 183;
     assert!(load(&arm).to_string().contains("another processor"));
