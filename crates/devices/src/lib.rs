@@ -13,6 +13,7 @@ pub mod fabric;
 pub mod ioapic;
 pub mod hpet;
 pub mod i8042;
+pub mod lapic;
 pub mod pic;
 pub mod rtc;
 pub mod state;
