@@ -11,10 +11,13 @@ mod conformance;
 pub mod debug;
 pub mod fabric;
 pub mod ioapic;
+pub mod fw_cfg;
 pub mod hpet;
 pub mod i8042;
 pub mod lapic;
+pub mod pci;
 pub mod pic;
+pub mod port92;
 pub mod rtc;
 pub mod state;
 #[cfg(test)]
