@@ -29,7 +29,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 impl Format {
     /// A number below 100 as a byte.
     pub fn encode(self, value: u8) -> u8 {
-        if self.binary { value } else { value / 10 << 4 | value % 10 }
+        if self.binary { value } else { ((value / 10) << 4) | (value % 10) }
     }
 
     /// What a byte means. A byte that is not BCD means something, too.

@@ -42,6 +42,7 @@ mod a {
 mod b {
     pub const SET: u8 = 0x80;
     pub const UPDATE_INTERRUPT: u8 = 0x10;
+    pub const SQUARE_WAVE: u8 = 0x08;
     pub const BINARY: u8 = 0x04;
     pub const HOURS_24: u8 = 0x02;
 }
@@ -107,6 +108,12 @@ impl Chip {
         self.memory[reg::B] & self.memory[reg::C] & flag::ALL != 0
     }
 
+    /// The reset pin: no interrupt is enabled or pending. Time and memory stay.
+    pub fn reset(&mut self) {
+        self.memory[reg::B] &= !(flag::ALL | b::SQUARE_WAVE);
+        self.memory[reg::C] = 0;
+    }
+
     /// Does everything that the divider chain has caused by `now`.
     pub fn advance(&mut self, now: VirtualTime) {
         let ticks = self.ticks(now);
@@ -170,7 +177,8 @@ impl Chip {
             return self.ticks_seen;
         }
         let since = VirtualTime::from_units(now.units().saturating_sub(self.chain_base.units()));
-        self.chain_start + since.ticks(CRYSTAL_HZ)
+        // Ticks never run backwards, whatever a saved state said.
+        (self.chain_start + since.ticks(CRYSTAL_HZ)).max(self.ticks_seen)
     }
 
     fn updating(&self) -> bool {

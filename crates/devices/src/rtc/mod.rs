@@ -73,6 +73,14 @@ impl Rtc {
         self.chip.memory[0x0f]
     }
 
+    /// The machine is reset. The battery keeps time and memory; interrupts are switched off.
+    pub fn reset(&mut self, now: VirtualTime, wires: &mut dyn Wires) {
+        self.chip.advance(now);
+        self.chip.reset();
+        self.nmi_masked = false;
+        self.settle(wires);
+    }
+
     fn read_port(&mut self, port: u16) -> u8 {
         match port {
             1 => self.chip.read(self.index),

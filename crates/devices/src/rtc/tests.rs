@@ -208,6 +208,20 @@ fn cmos_memory_says_what_firmware_would() {
 }
 
 #[test]
+fn reset_keeps_the_time_and_silences_the_interrupt() {
+    let mut b = Bench::new();
+    b.write(0x0b, 0x12);
+    b.write(0x0f, 0x05);
+    b.at_ns(2 * SECOND_NS);
+    b.rtc.advance(b.now, &mut b.wires);
+    assert!(b.wires.level(8));
+    b.rtc.reset(b.now, &mut b.wires);
+    assert!(!b.wires.level(8));
+    assert_eq!((b.read(0x0b), b.read(0), b.read(0x0f)), (0x02, 0x02, 0x05));
+    assert_eq!(b.rtc.deadline(), VirtualTime::NEVER);
+}
+
+#[test]
 fn conformance() {
     use crate::conformance::{check, port_step, time_step};
     let fresh = || Rtc::new(RtcConfig::default());
