@@ -98,4 +98,11 @@ mod tests {
         DebugConsole.port_write(0, Width::Word, 0x4241, VirtualTime::ZERO, &mut wires);
         assert_eq!(wires.output, [(OutputChannel::DebugConsole, b'A')]);
     }
+
+    #[test]
+    fn conformance() {
+        use crate::conformance::{check, port_step};
+        check(|| DebugExit, |device, mut step| port_step(device, &[0, 1, 2, 3], &mut step));
+        check(|| DebugConsole, |device, mut step| port_step(device, &[0], &mut step));
+    }
 }

@@ -103,7 +103,7 @@ fn days_since_1970(year: i64, month: i64) -> i64 {
 /// Year, month (0 to 11) and day (0 to 30) of a day counted from 1970.
 fn date_of(days: i64) -> (i64, i64, i64) {
     // A close guess that is never too late, then forward.
-    let mut year = 1970 + days.div_euclid(366) - i64::from(days < 0);
+    let mut year = 1970 + days.div_euclid(if days < 0 { 365 } else { 366 });
     while days_since_1970(year + 1, 0) <= days {
         year += 1;
     }
@@ -136,7 +136,8 @@ mod tests {
         for binary in [false, true] {
             for hours_24 in [false, true] {
                 let format = Format { binary, hours_24 };
-                for unix in (0..6_000_000_000).step_by(7_777_777) {
+                let (year_0, year_9999) = (-62_167_219_200, 253_402_300_799);
+                for unix in (year_0..=year_9999).step_by(77_777_777) {
                     assert_eq!(format.unix_seconds(&format.time_bytes(unix)), unix);
                 }
             }
@@ -148,6 +149,21 @@ mod tests {
         let format = Format { binary: false, hours_24: false };
         let hours: Vec<u8> = [0, 1, 11, 12, 13, 23].map(|h| format.encode_hour(h)).to_vec();
         assert_eq!(hours, [0x12, 0x01, 0x11, 0x92, 0x81, 0x91]);
+    }
+
+    #[test]
+    fn every_day_of_centuries_follows_the_one_before() {
+        let mut last = (-1, 11, 30);
+        for days in days_since_1970(0, 0)..days_since_1970(2500, 0) {
+            let (year, month, day) = date_of(days);
+            let follows = match last {
+                (y, 11, 30) => (year, month, day) == (y + 1, 0, 0),
+                (y, m, d) => (year, month, day) == (y, m, d + 1) || (year, month, day) == (y, m + 1, 0) && d >= 27,
+            };
+            assert!(follows, "{last:?} then {year} {month} {day}");
+            assert_eq!(days_since_1970(year, month) + day, days);
+            last = (year, month, day);
+        }
     }
 
     #[test]
