@@ -18,6 +18,7 @@ pub mod lapic;
 pub mod pci;
 pub mod pic;
 pub mod port92;
+pub mod pit;
 pub mod rtc;
 pub mod state;
 #[cfg(test)]
