@@ -34,8 +34,11 @@ struct Contents {
 }
 
 impl Contents {
-    fn has_news(&self) -> bool {
-        !self.bytes.is_empty() || self.ended != self.ended_told || self.error.is_some() || self.signal.is_some()
+    fn has_news(&self, bytes_count: bool) -> bool {
+        (bytes_count && !self.bytes.is_empty())
+            || self.ended != self.ended_told
+            || self.error.is_some()
+            || self.signal.is_some()
     }
 }
 
@@ -84,11 +87,13 @@ impl Mailbox {
     }
 
     /// Waits until something is there or `timeout` has passed; `None` waits for ever.
-    pub fn wait(&self, timeout: Option<Duration>) {
+    ///
+    /// `for_bytes` says whether bytes count: somebody who has no room for them does not wait for them.
+    pub fn wait(&self, timeout: Option<Duration>, for_bytes: bool) {
         let contents = self.lock();
         match timeout {
-            Some(timeout) => drop(self.arrived.wait_timeout_while(contents, timeout, |c| !c.has_news())),
-            None => drop(self.arrived.wait_while(contents, |c| !c.has_news())),
+            Some(timeout) => drop(self.arrived.wait_timeout_while(contents, timeout, |c| !c.has_news(for_bytes))),
+            None => drop(self.arrived.wait_while(contents, |c| !c.has_news(for_bytes))),
         }
     }
 
@@ -118,7 +123,7 @@ mod tests {
     fn waiting_ends_at_once_when_something_is_there() {
         let mailbox = Mailbox::default();
         mailbox.put_signal(15);
-        mailbox.wait(None);
+        mailbox.wait(None, true);
         assert_eq!(mailbox.take(1).signal, Some(15));
     }
 
@@ -133,7 +138,7 @@ mod tests {
                 mailbox.put_end(None);
             });
             loop {
-                mailbox.wait(None);
+                mailbox.wait(None, true);
                 let arrived = mailbox.take(777);
                 received.extend_from_slice(&arrived.bytes);
                 if arrived.ended {
