@@ -1,14 +1,32 @@
 //! What an operating system uses: segments, far transfers, exceptions and interrupts, task
 //! switches, control, debug and model-specific registers, CPUID, ports.
 
+pub mod caches;
+pub mod control;
+pub mod cpuid;
 pub mod debug;
+pub mod flags_insn;
+pub mod mca;
 pub mod msr;
+pub mod mtrr;
+pub mod ports;
+pub mod reset;
+pub mod tables;
+pub mod time;
 
 use crate::op::{Exec, Op};
 use iced_x86::Instruction;
 
 /// The code of a system instruction, with the register fields of `op` filled in; `None`
 /// if `insn` is not one.
-pub fn select(_insn: &Instruction, _op: &mut Op) -> Option<Exec> {
-    None
+pub fn select(insn: &Instruction, op: &mut Op) -> Option<Exec> {
+    flags_insn::select(insn, op)
+        .or_else(|| control::select(insn, op))
+        .or_else(|| caches::select(insn, op))
+        .or_else(|| tables::select(insn, op))
+        .or_else(|| time::select(insn, op))
+        .or_else(|| cpuid::select(insn, op))
+        .or_else(|| msr::select(insn, op))
+        .or_else(|| ports::select(insn, op))
+        .or_else(|| debug::select(insn, op))
 }
