@@ -25,7 +25,8 @@ enum Rule {
 }
 
 impl Vcpu {
-    fn iopl(&self) -> u8 {
+    /// The I/O privilege level.
+    pub(super) fn iopl(&self) -> u8 {
         (self.rflags_system >> 12 & 3) as u8
     }
 

@@ -5,14 +5,30 @@ pub mod caches;
 pub mod control;
 pub mod cpuid;
 pub mod debug;
+mod descriptor;
+mod descriptor_query;
+mod descriptor_tables;
+pub mod events;
+mod far;
+mod far_return;
 pub mod flags_insn;
+mod gates;
+mod implicit;
+mod interrupt;
+mod iret;
 pub mod mca;
 pub mod msr;
 pub mod mtrr;
 pub mod ports;
 pub mod reset;
+mod segment_load;
+pub mod segments;
+mod stack_cursor;
+mod syscall;
 pub mod tables;
+mod task;
 pub mod time;
+mod tss;
 
 use crate::op::{Exec, Op};
 use iced_x86::Instruction;
@@ -20,7 +36,8 @@ use iced_x86::Instruction;
 /// The code of a system instruction, with the register fields of `op` filled in; `None`
 /// if `insn` is not one.
 pub fn select(insn: &Instruction, op: &mut Op) -> Option<Exec> {
-    flags_insn::select(insn, op)
+    segments::select(insn, op)
+        .or_else(|| flags_insn::select(insn, op))
         .or_else(|| control::select(insn, op))
         .or_else(|| caches::select(insn, op))
         .or_else(|| tables::select(insn, op))

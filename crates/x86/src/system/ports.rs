@@ -175,14 +175,3 @@ fn output_string<const BYTES: u8>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) ->
     cpu.port_out(env, op, port, BYTES, value);
     Ok(cpu.end_iteration(op, RSI, BYTES))
 }
-
-impl Vcpu {
-    /// Checks IOPL for a port access.
-    ///
-    /// # Errors
-    /// #GP(0).
-    fn io_allowed(&mut self, _env: &mut Env<'_>, _port: u16, _size: u8) -> Result<(), Trap> {
-        let iopl = (self.rflags_system >> 12 & 3) as u8;
-        if self.mode.v86 || self.mode.cpl > iopl { Err(self.gp0()) } else { Ok(()) }
-    }
-}
