@@ -1,0 +1,205 @@
+//! A vCPU in 64-bit mode with a little memory, and a way to execute one instruction on it.
+
+use super::super::{prepare, select};
+use super::enumerate::decode;
+use crate::bus::{Bus, Signals};
+use crate::fault::{Exception, Flow};
+use crate::flags::LazyFlags;
+use crate::memory::phys::OwnedMemory;
+use crate::memory::tlb::Tlb;
+use crate::model::CpuModel;
+use crate::op::{AddressMode, Env, Op, Repeat};
+use crate::segment::{ATTR_CODE, ATTR_L, ATTR_P, ATTR_RW, ATTR_S, Segment, TableRegister, seg};
+use crate::units::{GuestPhysAddr, InsnCount};
+use crate::vcpu::{Activity, GPR_ZERO, Mode, Shadow, Vcpu, cr};
+use iced_x86::{Instruction, Register};
+
+/// The memory operand of most tests: a page with a page that is not present behind it.
+pub const PAGE: u64 = 0x1_f000;
+/// Not present.
+pub const ABSENT: u64 = 0x2_0000;
+/// Read-only.
+pub const READ_ONLY: u64 = 0x2_1000;
+
+struct NoBoard;
+
+impl Bus for NoBoard {
+    fn port_read(&mut self, _: u16, _: u8, _: InsnCount) -> u32 {
+        0
+    }
+    fn port_write(&mut self, _: u16, _: u8, _: u32, _: InsnCount) {}
+    fn mmio_read(&mut self, _: GuestPhysAddr, _: u8, _: InsnCount) -> u64 {
+        0
+    }
+    fn mmio_write(&mut self, _: GuestPhysAddr, _: u8, _: u64, _: InsnCount) {}
+    fn msr_read(&mut self, _: u32, _: InsnCount) -> Option<u64> {
+        None
+    }
+    fn msr_write(&mut self, _: u32, _: u64, _: InsnCount) -> Option<()> {
+        None
+    }
+    fn cr8(&mut self) -> u8 {
+        0
+    }
+    fn set_cr8(&mut self, _: u8, _: InsnCount) {}
+    fn tsc(&mut self, _: InsnCount) -> u64 {
+        0
+    }
+    fn set_tsc_offset(&mut self, _: u64, _: InsnCount) {}
+    fn acknowledge_interrupt(&mut self, _: InsnCount) -> Option<u8> {
+        None
+    }
+    fn signals(&mut self) -> Signals {
+        Signals { interrupt: false, attention: false, until: InsnCount(u64::MAX) }
+    }
+}
+
+/// A vCPU and its memory.
+pub struct Fixture {
+    pub cpu: Vcpu,
+    pub ram: OwnedMemory,
+}
+
+/// A xorshift generator: tests need variety, not quality.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+impl Fixture {
+    pub fn new() -> Fixture {
+        prepare(CpuModel::V2).expect("a host with the extensions of x86-64-v2");
+        let mut ram = OwnedMemory::new(1 << 20);
+        let mut put = |at: u64, value: u64| assert!(ram.memory.write(GuestPhysAddr(at), &value.to_le_bytes()));
+        put(0x1000, 0x2003);
+        put(0x2000, 0x3003);
+        put(0x3000, 0x4003);
+        for page in 0..256 {
+            let flags = match page << 12 {
+                ABSENT => 0,
+                READ_ONLY => 1,
+                _ => 3,
+            };
+            put(0x4000 + 8 * page, page << 12 | flags);
+        }
+        Fixture { cpu: vcpu(), ram }
+    }
+
+    /// Executes one instruction with `[r14]` as its memory operand.
+    pub fn execute(&mut self, bytes: &[u8]) -> Result<Flow, Exception> {
+        let insn = decode(bytes);
+        assert!(!insn.is_invalid(), "{bytes:02x?} is no instruction");
+        let mut op = operation(&insn);
+        op.exec = select(&insn, &mut op).unwrap_or_else(|| panic!("{:?} is not selected", insn.code()));
+        let mut bus = NoBoard;
+        let mut env = Env {
+            mem: &mut self.ram.memory,
+            bus: &mut bus,
+            leave: false,
+            bus_touched: false,
+            until: InsnCount(u64::MAX),
+        };
+        (op.exec)(&mut self.cpu, &mut env, &op).map_err(|_| self.cpu.fault)
+    }
+
+    pub fn write(&mut self, at: u64, data: &[u8]) {
+        assert!(self.ram.memory.write(GuestPhysAddr(at), data));
+    }
+
+    pub fn read<const N: usize>(&self, at: u64) -> [u8; N] {
+        let mut out = [0; N];
+        assert!(self.ram.memory.read(GuestPhysAddr(at), &mut out));
+        out
+    }
+}
+
+/// What the decoder prefills.
+pub fn operation(insn: &Instruction) -> Op {
+    let number = |register: Register| match register {
+        Register::None => GPR_ZERO as u8,
+        other => other.number() as u8,
+    };
+    Op {
+        exec: |_, _, _| unreachable!("select sets it"),
+        imm: 0,
+        disp: insn.memory_displacement64() as i64,
+        base: number(insn.memory_base()),
+        index: number(insn.memory_index()),
+        scale: insn.memory_index_scale().trailing_zeros() as u8,
+        seg: seg::DS as u8,
+        amode: AddressMode::Flat64,
+        r1: 0,
+        r2: 0,
+        r3: 0,
+        off: 0,
+        len: insn.len() as u8,
+        idx: 0,
+        osize: 4,
+        rep: Repeat::None,
+        extra: 0,
+    }
+}
+
+fn vcpu() -> Vcpu {
+    let data = Segment { selector: 0x10, base: 0, limit: u32::MAX, attr: ATTR_P | ATTR_S | ATTR_RW };
+    let mut cpu = Vcpu {
+        gpr: [0; 32],
+        lazy: LazyFlags::default(),
+        rflags_system: 0,
+        rip: 0x1000,
+        mode: Mode::default(),
+        count: InsnCount(0),
+        fault: Exception::default(),
+        seg: [data; 8],
+        gdtr: TableRegister::default(),
+        idtr: TableRegister::default(),
+        cr0: cr::CR0_PE | cr::CR0_ET | cr::CR0_NE | cr::CR0_WP | cr::CR0_PG,
+        cr2: 0,
+        cr3: 0x1000,
+        cr4: cr::CR4_PAE | cr::CR4_OSFXSR | cr::CR4_OSXMMEXCPT | cr::CR4_OSXSAVE,
+        efer: cr::EFER_LME | cr::EFER_LMA,
+        xcr0: 7,
+        pdpte: [0; 4],
+        msrs: Default::default(),
+        debug: Default::default(),
+        vector: Default::default(),
+        x87: Default::default(),
+        activity: Activity::Running,
+        shadow: Shadow::None,
+        nmi_pending: false,
+        nmi_blocked: false,
+        debug_pending: 0,
+        monitor: None,
+        a20_mask: u64::MAX,
+        tlb: Tlb::default(),
+        model: CpuModel::V3,
+        apic_id: 0,
+        vcpus: 1,
+    };
+    cpu.seg[seg::CS].attr = ATTR_P | ATTR_S | ATTR_RW | ATTR_CODE | ATTR_L;
+    cpu.gpr[14] = PAGE;
+    cpu.update_mode();
+    cpu
+}
+
+impl Fixture {
+    /// A vCPU whose vector, MMX and general registers (but for R14) hold values of `value`.
+    pub fn with_values(random: &mut Random, value: fn(&mut Random) -> u64) -> Fixture {
+        let mut fixture = Fixture::new();
+        let cpu = &mut fixture.cpu;
+        cpu.vector.ymm = std::array::from_fn(|_| std::array::from_fn(|_| value(random)));
+        cpu.x87.regs = std::array::from_fn(|_| u128::from(value(random)));
+        (cpu.x87.status, cpu.x87.valid) = (0x2841, 0x12);
+        for i in (0..16).filter(|&i| i != 14) {
+            cpu.gpr[i] = value(random);
+        }
+        cpu.lazy = LazyFlags::from_bits(random.next());
+        fixture
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the vector instructions: coverage, against the host, and the rules around them.
+
+mod coverage;
+mod enumerate;
+mod fixture;
+mod native;
+mod random;
