@@ -10,15 +10,15 @@ pub mod bus;
 mod conformance;
 pub mod debug;
 pub mod fabric;
-pub mod ioapic;
 pub mod fw_cfg;
 pub mod hpet;
 pub mod i8042;
+pub mod ioapic;
 pub mod lapic;
 pub mod pci;
 pub mod pic;
-pub mod port92;
 pub mod pit;
+pub mod port92;
 pub mod rtc;
 pub mod state;
 #[cfg(test)]

@@ -140,8 +140,11 @@ impl InterruptFabric {
         self.signals & 1 << vcpu != 0
     }
 
-    /// The next signal for `vcpu`, left where it is. A processor that already has an NMI latched
-    /// best leaves an NMI here until that one is delivered; two are remembered.
+    /// The next signal for `vcpu`, left where it is.
+    ///
+    /// A processor takes an NMI when it has none latched, or while NMIs are blocked (the second
+    /// then merges with the latched one). It leaves the NMI here while a latched one is
+    /// about to be delivered: then two arrived before either was served, and both are to be seen.
     pub fn peek_signal(&self, vcpu: usize) -> Option<CpuSignal> {
         self.lapics[vcpu].chip.signals().peek()
     }

@@ -25,7 +25,7 @@ pub enum Element {
     Paused(u64),
 }
 
-/// A count on its way into the counter.
+/// A count that waits for the end of a cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// The clock at which it will be loaded.
@@ -114,22 +114,32 @@ impl Channel {
 
     /// Loads the counter if that is due at `clock`. Everything below expects this to have been done.
     pub fn settle(&mut self, clock: u64) {
-        let Some(load) = self.load.filter(|load| load.at <= clock) else { return };
+        if let Some(Load { at, low_half }) = self.load.filter(|load| load.at <= clock) {
+            self.load_counter(at, low_half);
+        }
+    }
+
+    /// Loads the counter, which counts from clock `at` on.
+    fn load_counter(&mut self, at: u64, low_half: bool) {
         self.load = None;
         let Some(written) = self.written else { return };
         self.loaded = true;
         self.count = self.clocks(written);
-        let skipped = if load.low_half { high_half(self.count) } else { 0 };
-        self.element = Element::Running(load.at.wrapping_sub(skipped));
-        if !self.gate && !self.mode.is_triggered() {
-            self.element = Element::Paused(skipped);
-        }
+        let skipped = if low_half { high_half(self.count) } else { 0 };
+        let stopped = !self.gate && !self.mode.is_triggered();
+        self.element = if stopped { Element::Paused(skipped) } else { Element::Running(at.wrapping_sub(skipped)) };
+    }
+
+    /// Loads the counter at the next clock. It shows its new value and output at once: on a PC, the
+    /// next access to a port comes later than the next clock, and programs rely on that.
+    fn load_next(&mut self, clock: u64) {
+        self.load_counter(clock + 1, false);
     }
 
     fn elapsed(&self, clock: u64) -> Option<u64> {
         match self.element {
             Element::Held(_) => None,
-            Element::Running(start) => Some(clock.wrapping_sub(start)),
+            Element::Running(start) => Some(clocks_since(start, clock)),
             Element::Paused(elapsed) => Some(elapsed),
         }
     }
@@ -146,7 +156,7 @@ impl Channel {
     /// The clock of the next change of the output, as far as it follows from what is loaded.
     pub fn next_change(&self, clock: u64) -> Option<u64> {
         let Element::Running(start) = self.element else { return None };
-        let change = self.mode.next_change(self.count, clock.wrapping_sub(start))?;
+        let change = self.mode.next_change(self.count, clocks_since(start, clock))?;
         Some(start.wrapping_add(change))
     }
 
@@ -223,7 +233,7 @@ impl Channel {
         }
     }
 
-    /// A new count: loaded with the next clock; in a periodic mode that runs, at the end of the
+    /// A new count: loaded at the next clock; in a periodic mode that runs, at the end of the
     /// cycle; in a triggered mode, at the next trigger.
     fn write_count(&mut self, value: u16, clock: u64) {
         self.written = Some(value);
@@ -231,39 +241,35 @@ impl Channel {
         if self.mode.is_triggered() {
             return;
         }
-        self.load = match self.element {
+        match self.element {
             Element::Running(start) if self.mode.is_periodic() => {
-                let elapsed = clock.wrapping_sub(start);
-                let end = self.mode.cycle_end(self.count, elapsed);
-                let low_half = self.mode == Mode::SquareWave && end % self.count != 0;
-                Some(Load { at: start.wrapping_add(end), low_half })
+                let end = self.mode.cycle_end(self.count, clocks_since(start, clock));
+                let low_half = self.mode == Mode::SquareWave && !end.is_multiple_of(self.count);
+                self.load = Some(Load { at: start.wrapping_add(end), low_half });
             }
-            _ => Some(Load { at: clock + 1, low_half: false }),
-        };
+            _ => self.load_next(clock),
+        }
     }
 
     /// Drives the gate. Its rise starts the count again in periodic and triggered modes; while it is
     /// low, all modes but the triggered ones stand still.
     pub fn set_gate(&mut self, gate: bool, clock: u64) {
-        let value = self.counter(clock);
         let (rises, falls) = (gate && !self.gate, !gate && self.gate);
         self.gate = gate;
-        let reloads = self.mode.is_triggered() || self.mode.is_periodic();
-        if rises && reloads && self.written.is_some() {
-            if self.mode.is_periodic() {
-                self.element = Element::Held(value);
+        let restarts = self.mode.is_triggered() || self.mode.is_periodic();
+        match self.element {
+            _ if rises && restarts => self.load_next(clock),
+            Element::Paused(elapsed) if rises => self.element = Element::Running(clock.wrapping_sub(elapsed)),
+            Element::Running(start) if falls && !self.mode.is_triggered() => {
+                self.element = Element::Paused(clocks_since(start, clock));
+                self.load = None;
             }
-            self.load = Some(Load { at: clock + 1, low_half: false });
-        } else if rises && let Element::Paused(elapsed) = self.element {
-            self.element = Element::Running(clock.wrapping_sub(elapsed));
-        } else if falls
-            && !self.mode.is_triggered()
-            && let Element::Running(start) = self.element
-        {
-            self.element = Element::Paused(clock.wrapping_sub(start));
-            if self.mode.is_periodic() && self.load.is_some() {
-                self.load = Some(Load { at: clock + 1, low_half: false });
-            }
+            _ => {}
         }
     }
+}
+
+/// The clocks from `start` to `clock`; none before it. A start long ago may lie before power-on.
+fn clocks_since(start: u64, clock: u64) -> u64 {
+    (clock.wrapping_sub(start) as i64).max(0) as u64
 }

@@ -87,7 +87,7 @@ impl Pit {
     pub fn port_b_read(&mut self, now: VirtualTime, wires: &mut dyn Wires) -> u8 {
         self.advance(now, wires);
         let clock = now.ticks(PIT_HZ);
-        let refresh = (clock / REFRESH_CLOCKS & 1) as u8;
+        let refresh = (clock / REFRESH_CLOCKS % 2) as u8;
         self.port_b | refresh << 4 | u8::from(self.channels[2].output(clock)) << 5
     }
 
