@@ -4,10 +4,12 @@
 //! [`memory`] (how it reaches memory) and [`engine`] (what runs it).
 
 pub mod bus;
+pub mod decode;
 pub mod engine;
 pub mod exec;
 pub mod fault;
 pub mod flags;
+pub mod interp;
 pub mod memory;
 pub mod model;
 pub mod op;
@@ -20,6 +22,7 @@ pub mod x87;
 
 pub use bus::{Bus, Signals};
 pub use engine::{Engine, Exit};
+pub use interp::Interpreter;
 pub use memory::phys::{GuestMemory, RamLayout};
 pub use model::CpuModel;
 pub use units::{GuestPhysAddr, InsnCount, VirtualTime};

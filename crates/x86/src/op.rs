@@ -89,6 +89,9 @@ pub struct Env<'a> {
     pub bus_touched: bool,
     /// The vCPU must stop before this count.
     pub until: InsnCount,
+    /// Steps that the current instruction took beyond one (repeated string instructions): all
+    /// iterations done when it faults, all but the last when it does not.
+    pub extra_steps: u64,
 }
 
 impl Env<'_> {
@@ -98,7 +101,7 @@ impl Env<'_> {
         InsnCount(cpu.count.0 + u64::from(op.idx))
     }
 
-    /// Call before and after nothing else: notes that the board was accessed.
+    /// Notes that the board is being accessed: the engine asks for its signals afterwards.
     #[inline]
     pub fn touch_bus(&mut self) {
         self.leave = true;

@@ -170,8 +170,8 @@ pub struct Vcpu {
     pub activity: Activity,
     /// Interrupt shadow.
     pub shadow: Shadow,
-    /// An NMI waits.
-    pub nmi_pending: bool,
+    /// NMIs that wait, 0 to 2: see [`Vcpu::latch_nmi`].
+    pub nmi_pending: u8,
     /// NMIs are blocked until IRET.
     pub nmi_blocked: bool,
     /// #DB traps (DR6 bits) to be delivered before the next instruction.
@@ -215,6 +215,13 @@ impl Vcpu {
     #[inline(always)]
     pub fn is_64bit(&self) -> bool {
         self.mode.code == CodeSize::B64
+    }
+
+    /// An NMI arrives. While NMIs are blocked one is remembered; else one that is about to be
+    /// delivered and one behind it.
+    pub fn latch_nmi(&mut self) {
+        let most = if self.nmi_blocked { 1 } else { 2 };
+        self.nmi_pending = (self.nmi_pending + 1).min(most);
     }
 
     /// Recomputes [`Mode`] from the control state.

@@ -140,6 +140,11 @@ impl InterruptFabric {
         self.signals & 1 << vcpu != 0
     }
 
+    /// Whether any processor has a signal.
+    pub fn has_signals(&self) -> bool {
+        self.signals != 0
+    }
+
     /// The next signal for `vcpu`, left where it is.
     ///
     /// A processor takes an NMI when it has none latched, or while NMIs are blocked (the second

@@ -238,6 +238,49 @@ impl Vcpu {
         Ok(())
     }
 
+    /// Copies `len` bytes forward, element by element of `T`, if both ranges lie within one page
+    /// each and in the TLB's fast paths; `false` (and nothing done) otherwise.
+    #[inline]
+    pub fn bulk_copy<T: Value>(&mut self, from: u64, to: u64, len: u64) -> bool {
+        let fast = &self.tlb.fast[usize::from(self.mode.view)];
+        let (source, target) = (&fast[tlb::index(from)], &fast[tlb::index(to)]);
+        let source_room = PAGE_SIZE.checked_sub(from.wrapping_sub(source.read));
+        let target_room = PAGE_SIZE.checked_sub(to.wrapping_sub(target.write));
+        if !source_room.is_some_and(|room| len <= room) || !target_room.is_some_and(|room| len <= room) {
+            return false;
+        }
+        let source = from.wrapping_add(source.addend) as *const u8;
+        let target = to.wrapping_add(target.addend) as *mut u8;
+        let distance = (target as u64).wrapping_sub(source as u64);
+        if distance >= len {
+            // SAFETY: both ranges lie within pages of mapped RAM whose tags matched. A target
+            // that starts inside the source would have to see what was just written: not here.
+            unsafe { std::ptr::copy(source, target, len as usize) };
+            return true;
+        }
+        for i in (0..len as usize).step_by(T::BYTES) {
+            // SAFETY: as above, one element at a time.
+            unsafe { (target.add(i) as *mut T).write_unaligned((source.add(i) as *const T).read_unaligned()) };
+        }
+        true
+    }
+
+    /// Fills `len` bytes with copies of `value` under the same conditions.
+    #[inline]
+    pub fn bulk_fill<T: Value>(&mut self, to: u64, len: u64, value: T) -> bool {
+        let target = &self.tlb.fast[usize::from(self.mode.view)][tlb::index(to)];
+        let room = PAGE_SIZE.checked_sub(to.wrapping_sub(target.write));
+        if !room.is_some_and(|room| len <= room) {
+            return false;
+        }
+        let target = to.wrapping_add(target.addend) as *mut T;
+        for i in 0..len as usize / T::BYTES {
+            // SAFETY: the range lies within a page of mapped RAM whose write tag matched.
+            unsafe { target.add(i).write_unaligned(value) };
+        }
+        true
+    }
+
     /// In legacy modes linear addresses are 32 bits wide.
     fn wrap_linear(&self, linear: u64) -> u64 {
         if self.long_mode() { linear } else { linear & 0xffff_ffff }

@@ -50,6 +50,8 @@ pub struct GuestMemory {
     dirty: Vec<bool>,
     /// Pages whose decoded code was overwritten; engines drop it before they go on.
     stale_code: Vec<u64>,
+    /// Counts the pages that came to hold decoded code.
+    code_epoch: u64,
 }
 
 // SAFETY: the mapping is plain memory, reached only through `&self` and `&mut self`.
@@ -65,7 +67,14 @@ impl GuestMemory {
     pub unsafe fn new(base: *mut u8, layout: RamLayout) -> Self {
         assert!(layout.len_bytes.is_multiple_of(PAGE_SIZE), "RAM must be whole pages");
         let pages = (layout.len_bytes / PAGE_SIZE) as usize;
-        GuestMemory { base, layout, code: vec![0; pages], dirty: vec![false; pages], stale_code: Vec::new() }
+        GuestMemory {
+            base,
+            layout,
+            code: vec![0; pages],
+            dirty: vec![false; pages],
+            stale_code: Vec::new(),
+            code_epoch: 0,
+        }
     }
 
     /// Where RAM lies.
@@ -144,7 +153,13 @@ impl GuestMemory {
         let Some(page) = self.page_index(addr) else { return false };
         let first = self.code[page] == 0;
         self.code[page] |= granules(addr, len);
+        self.code_epoch += u64::from(first);
         first
+    }
+
+    /// A number that grows whenever a page comes to hold decoded code.
+    pub(crate) fn code_epoch(&self) -> u64 {
+        self.code_epoch
     }
 
     /// True if the page at `addr` holds decoded code.

@@ -19,6 +19,7 @@
 //! goes straight to host memory. They are missing where each access must be seen (devices,
 //! pages with decoded code, watchpoints) and never decide what the guest sees.
 
+use super::phys::GuestMemory;
 use crate::units::GuestPhysAddr;
 
 /// Data entries a view.
@@ -83,6 +84,8 @@ pub struct Tlb {
     pub(crate) fetch: FetchPage,
     /// Some entry came from a page larger than 4 KiB.
     pub(crate) has_large: bool,
+    /// [`GuestMemory::code_epoch`] up to which the fast tags are right.
+    pub(crate) code_epoch: u64,
 }
 
 /// A fast entry that nothing fits: its tags are pages of another index.
@@ -114,6 +117,7 @@ impl Default for Tlb {
             model: Box::new([[ModelEntry::default(); ENTRIES]; VIEWS]),
             fetch: FetchPage::default(),
             has_large: false,
+            code_epoch: 0,
         }
     }
 }
@@ -185,6 +189,21 @@ impl Tlb {
         for (fast, model) in self.fast.iter_mut().zip(self.model.iter()) {
             for (i, (fast, model)) in fast.iter_mut().zip(model).enumerate() {
                 if model.page == page {
+                    fast.write = no_entry(i).write;
+                }
+            }
+        }
+    }
+
+    /// Takes the fast write tags away from all pages that hold decoded code, for a vCPU that did
+    /// not run while others decoded.
+    pub(crate) fn refresh_code_pages(&mut self, mem: &GuestMemory) {
+        if std::mem::replace(&mut self.code_epoch, mem.code_epoch()) == mem.code_epoch() {
+            return;
+        }
+        for (fast, model) in self.fast.iter_mut().zip(self.model.iter()) {
+            for (i, (fast, model)) in fast.iter_mut().zip(model).enumerate() {
+                if model.tag != 0 && mem.holds_code(model.page) {
                     fast.write = no_entry(i).write;
                 }
             }

@@ -104,7 +104,6 @@ impl Vcpu {
     /// # Errors
     /// A triple fault, as [`Self::deliver_fault`].
     pub fn deliver_nmi(&mut self, env: &mut Env<'_>) -> Result<(), Shutdown> {
-        self.nmi_pending = false;
         self.nmi_blocked = true;
         self.deliver_external(env, vector::NMI)
     }

@@ -51,7 +51,7 @@ impl Vcpu {
             x87: X87State { control: 0x40, valid: 0xff, ..X87State::default() },
             activity: Activity::Running,
             shadow: Shadow::None,
-            nmi_pending: false,
+            nmi_pending: 0,
             nmi_blocked: false,
             debug_pending: 0,
             monitor: None,
@@ -88,7 +88,7 @@ impl Vcpu {
         self.debug = DebugRegisters::power_on();
         self.activity = if self.apic_id == 0 { Activity::Running } else { Activity::WaitForSipi };
         self.shadow = Shadow::None;
-        self.nmi_pending = false;
+        self.nmi_pending = 0;
         self.nmi_blocked = false;
         self.debug_pending = 0;
         self.monitor = None;

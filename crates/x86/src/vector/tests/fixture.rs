@@ -172,7 +172,7 @@ fn vcpu() -> Vcpu {
         x87: Default::default(),
         activity: Activity::Running,
         shadow: Shadow::None,
-        nmi_pending: false,
+        nmi_pending: 0,
         nmi_blocked: false,
         debug_pending: 0,
         monitor: None,

@@ -1,0 +1,127 @@
+//! The cache of decoded code: straight runs of instructions, by physical address and code size.
+
+use super::Code;
+use crate::decode::{Decoded, decode};
+use crate::memory::phys::GuestMemory;
+use crate::op::Op;
+use crate::units::GuestPhysAddr;
+use crate::vcpu::{CodeSize, Vcpu};
+use std::collections::BTreeMap;
+
+/// Slots of the table that addresses are hashed into.
+const SLOTS: usize = 1 << 16;
+/// Decoded instructions held at most; then everything is dropped and decoded again.
+const MAX_OPS: usize = 1 << 20;
+/// Instructions in a block at most.
+const MAX_BLOCK: usize = 64;
+
+/// One block.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Physical address and code size, or [`NO_KEY`].
+    key: u64,
+    first: u32,
+    len: u16,
+    bytes: u16,
+}
+
+const NO_KEY: u64 = u64::MAX;
+const EMPTY: Slot = Slot { key: NO_KEY, first: 0, len: 0, bytes: 0 };
+
+/// See the module's text.
+pub struct BlockCache {
+    slots: Vec<Slot>,
+    ops: Vec<Op>,
+    /// The slots used by each physical page, so that its code can be dropped.
+    pages: BTreeMap<u64, Vec<u32>>,
+}
+
+fn key(at: GuestPhysAddr, code: CodeSize) -> u64 {
+    at.0 | (code as u64) << 60
+}
+
+#[inline(always)]
+fn slot_of(key: u64) -> usize {
+    ((key ^ key >> 14 ^ key >> 45) as usize) % SLOTS
+}
+
+impl BlockCache {
+    /// Empty.
+    pub fn new() -> Self {
+        BlockCache { slots: vec![EMPTY; SLOTS], ops: Vec::with_capacity(1 << 16), pages: BTreeMap::new() }
+    }
+
+    /// The ops of a block, from its first on.
+    #[inline(always)]
+    pub fn ops(&self, first: u32, len: usize) -> &[Op] {
+        &self.ops[first as usize..first as usize + len]
+    }
+
+    /// The block at `at`, if it is there.
+    #[inline(always)]
+    pub fn lookup(&self, at: GuestPhysAddr, code: CodeSize) -> Option<Code> {
+        let key = key(at, code);
+        let slot = &self.slots[slot_of(key)];
+        (slot.key == key).then_some(Code::Block { first: slot.first, len: slot.len, bytes: slot.bytes })
+    }
+
+    /// Decodes the block at `at`; `None` if it is not RAM or its first instruction crosses the page.
+    pub fn decode(&mut self, cpu: &mut Vcpu, mem: &mut GuestMemory, at: GuestPhysAddr) -> Option<Code> {
+        if self.ops.len() + MAX_BLOCK > MAX_OPS {
+            self.clear();
+        }
+        let mut page = [0; 4096];
+        let offset = (at.0 & 0xfff) as usize;
+        if !mem.read_in_page(at, &mut page[offset..]) {
+            return None;
+        }
+        let first = self.ops.len() as u32;
+        let end = self.decode_run(cpu, &page, offset);
+        let len = self.ops.len() as u32 - first;
+        if len == 0 {
+            return None;
+        }
+        let key = key(at, cpu.mode.code);
+        let slot = Slot { key, first, len: len as u16, bytes: (end - offset) as u16 };
+        self.slots[slot_of(key)] = slot;
+        self.pages.entry(at.0 >> 12).or_default().push(slot_of(key) as u32);
+        if mem.note_code(at, (end - offset) as u64) {
+            cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
+        }
+        Some(Code::Block { first, len: slot.len, bytes: slot.bytes })
+    }
+
+    /// Decodes from `offset` of a page up to a jump or the page's end; returns the offset reached.
+    fn decode_run(&mut self, cpu: &Vcpu, page: &[u8; 4096], mut offset: usize) -> usize {
+        for idx in 0..MAX_BLOCK {
+            match decode(&page[offset..], offset as u16, cpu.mode.code, cpu.model) {
+                Decoded::Truncated => break,
+                Decoded::Op { mut op, ends_block } => {
+                    op.idx = idx as u8;
+                    offset += usize::from(op.len);
+                    self.ops.push(op);
+                    if ends_block || offset >= 4096 {
+                        break;
+                    }
+                }
+            }
+        }
+        offset
+    }
+
+    /// Drops all code of physical page number `page`.
+    pub fn drop_page(&mut self, page: u64) {
+        for slot in self.pages.remove(&page).unwrap_or_default() {
+            let slot = &mut self.slots[slot as usize];
+            if slot.key != NO_KEY && slot.key << 4 >> 16 == page {
+                *slot = EMPTY;
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.slots.fill(EMPTY);
+        self.ops.clear();
+        self.pages.clear();
+    }
+}

@@ -1,0 +1,299 @@
+//! The interpreter: every mode, every instruction, and the reference for all later engines.
+//!
+//! Code is decoded once into blocks ([`blocks`]), straight runs of [`Op`]s within a page,
+//! found again by physical address and code size. The loop here runs block after block; between
+//! them it looks at what may have changed: the count asked for, interrupts, debug state, code
+//! that was overwritten. Where a block cannot be used (an instruction that crosses pages, a
+//! code segment's limit) single instructions are decoded in [`crossing`].
+
+mod blocks;
+mod crossing;
+
+use crate::bus::Bus;
+use crate::engine::{Engine, Exit};
+use crate::fault::{Exception, Flow, Trap, vector};
+use crate::flags;
+use crate::memory::phys::GuestMemory;
+use crate::op::{Env, Op};
+use crate::segment::seg;
+use crate::units::{GuestPhysAddr, InsnCount};
+use crate::vcpu::{Activity, GPR_PAGE_RIP, Shadow, Vcpu};
+use blocks::BlockCache;
+use crossing::CrossingCache;
+
+/// The interpreter, with its cache of decoded code. One serves all vCPUs of a machine.
+pub struct Interpreter {
+    blocks: BlockCache,
+    crossing: CrossingCache,
+}
+
+impl Default for Interpreter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What to do before the next instruction.
+enum Next {
+    /// Run code; if `single`, one instruction only.
+    Run { single: bool },
+    /// An event was delivered: look again.
+    Again,
+    /// The run ends.
+    Exit(Exit),
+}
+
+/// What became of an attempt to run code.
+enum Ran {
+    /// Go on.
+    On,
+    /// The last instruction faulted, and the fault was delivered: go on.
+    Faulted,
+    /// The run ends.
+    Exit(Exit),
+}
+
+impl Interpreter {
+    /// With an empty cache.
+    pub fn new() -> Self {
+        Interpreter { blocks: BlockCache::new(), crossing: CrossingCache::new() }
+    }
+
+    /// Runs one block, or the part of it before `env.until`, or one instruction of it.
+    fn run_code(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, single: bool) -> Ran {
+        match self.find_code(cpu, env) {
+            Ok(Code::Block { first, len, bytes }) => {
+                let over_limit = !cpu.is_64bit() && cpu.rip + u64::from(bytes) - 1 > u64::from(cpu.seg[seg::CS].limit);
+                let len = if single || over_limit { 1 } else { u64::from(len).min(env.until - cpu.count) as usize };
+                if over_limit && self.beyond_limit(cpu, first) {
+                    let trap = cpu.raise_with(vector::GP, 0);
+                    return fault(cpu, env, trap);
+                }
+                let ops = self.blocks.ops(first, len);
+                execute(cpu, env, ops)
+            }
+            Ok(Code::Single(op)) => execute(cpu, env, std::slice::from_ref(&op)),
+            Err(trap) => fault(cpu, env, trap),
+        }
+    }
+
+    /// True if the instruction at `first` reaches beyond the limit of the code segment.
+    fn beyond_limit(&self, cpu: &Vcpu, first: u32) -> bool {
+        let len = self.blocks.ops(first, 1)[0].len;
+        cpu.rip + u64::from(len) - 1 > u64::from(cpu.seg[seg::CS].limit)
+    }
+
+    /// Finds or decodes the code at RIP, and sets the base that RIPs are counted from.
+    fn find_code(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Result<Code, Trap> {
+        let base = if cpu.is_64bit() { 0 } else { cpu.seg[seg::CS].base };
+        let mut linear = cpu.rip.wrapping_add(base);
+        if !cpu.is_64bit() {
+            linear &= 0xffff_ffff;
+            if cpu.rip > u64::from(cpu.seg[seg::CS].limit) {
+                return Err(cpu.gp0());
+            }
+        }
+        let page = cpu.fetch_page(env, linear)?;
+        let at = GuestPhysAddr(page.0 | linear & 0xfff);
+        cpu.gpr[GPR_PAGE_RIP] = cpu.rip.wrapping_sub(linear & 0xfff);
+        if let Some(block) = self.blocks.lookup(at, cpu.mode.code) {
+            return Ok(block);
+        }
+        if let Some(block) = self.blocks.decode(cpu, env.mem, at) {
+            return Ok(block);
+        }
+        self.crossing.fetch(cpu, env, linear, at).map(Code::Single)
+    }
+
+    /// Decides what comes before the next instruction, in the order of SDM Vol. 3A, table 6-2.
+    #[inline(always)]
+    fn next(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, interrupt: bool) -> Next {
+        if cpu.count >= env.until {
+            return Next::Exit(Exit::Until);
+        }
+        let quiet = !interrupt
+            && cpu.shadow == Shadow::None
+            && cpu.nmi_pending == 0
+            && cpu.debug_pending == 0
+            && cpu.activity == Activity::Running
+            && cpu.rflags_system & (flags::TF | flags::RF) == 0
+            && !cpu.has_instruction_breakpoints();
+        if quiet { Next::Run { single: false } } else { self.next_with_events(cpu, env, interrupt) }
+    }
+
+    fn next_with_events(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, interrupt: bool) -> Next {
+        let shadow = cpu.shadow;
+        let may_interrupt = interrupt && cpu.rflags_system & flags::IF != 0 && shadow == Shadow::None;
+        let may_nmi = cpu.nmi_pending > 0 && !cpu.nmi_blocked && shadow != Shadow::MovSs;
+        match cpu.activity {
+            Activity::Running => {}
+            Activity::Halted if may_interrupt || may_nmi || cpu.debug_pending != 0 => cpu.activity = Activity::Running,
+            Activity::Halted | Activity::WaitForSipi => return Next::Exit(Exit::Halted),
+            Activity::Shutdown => return Next::Exit(Exit::Shutdown),
+        }
+        if cpu.debug_pending != 0 && shadow != Shadow::MovSs {
+            cpu.fault = Exception { vector: vector::DB, dr6: cpu.debug_pending, ..Exception::default() };
+            cpu.debug_pending = 0;
+            return delivered(cpu, env, Vcpu::deliver_fault);
+        }
+        if may_nmi {
+            cpu.nmi_pending -= 1;
+            return delivered(cpu, env, Vcpu::deliver_nmi);
+        }
+        if may_interrupt {
+            let at = cpu.count;
+            env.touch_bus();
+            let Some(vector) = env.bus.acknowledge_interrupt(at) else { return Next::Again };
+            return delivered(cpu, env, |cpu, env| cpu.deliver_interrupt(env, vector));
+        }
+        if let Some(dr6) = self.instruction_breakpoint(cpu) {
+            cpu.fault = Exception { vector: vector::DB, dr6, ..Exception::default() };
+            return delivered(cpu, env, Vcpu::deliver_fault);
+        }
+        Next::Run { single: true }
+    }
+
+    fn instruction_breakpoint(&self, cpu: &Vcpu) -> Option<u64> {
+        if cpu.rflags_system & flags::RF != 0 || !cpu.has_instruction_breakpoints() || cpu.shadow == Shadow::MovSs {
+            return None;
+        }
+        let base = if cpu.is_64bit() { 0 } else { cpu.seg[seg::CS].base };
+        cpu.instruction_breakpoint(cpu.rip.wrapping_add(base))
+    }
+
+    /// Runs one instruction under single step, shadow or resume flag.
+    fn run_single(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
+        let stepping = cpu.rflags_system & flags::TF != 0;
+        cpu.shadow = Shadow::None;
+        cpu.rflags_system &= !flags::RF;
+        let until = std::mem::replace(&mut env.until, cpu.count + 1);
+        let ran = self.run_code(cpu, env, true);
+        env.until = until;
+        if stepping && !matches!(ran, Ran::Faulted | Ran::Exit(Exit::Shutdown)) {
+            cpu.debug_pending |= crate::system::debug::DR6_BS;
+        }
+        ran
+    }
+
+    /// Drops the code of pages that were written to.
+    fn drop_stale_code(&mut self, memory: &mut GuestMemory) {
+        for page in memory.take_stale_code() {
+            self.blocks.drop_page(page);
+        }
+    }
+}
+
+/// Code that [`Interpreter::find_code`] found.
+enum Code {
+    /// A block: its first op, how many ops, how many bytes.
+    Block { first: u32, len: u16, bytes: u16 },
+    /// One instruction outside any block.
+    Single(Op),
+}
+
+/// Delivers an event; it counts as one step.
+fn delivered<'a>(
+    cpu: &mut Vcpu,
+    env: &mut Env<'a>,
+    deliver: impl FnOnce(&mut Vcpu, &mut Env<'a>) -> Result<(), crate::system::events::Shutdown>,
+) -> Next {
+    let outcome = deliver(cpu, env);
+    cpu.count = cpu.count + 1;
+    match outcome {
+        Ok(()) => Next::Again,
+        Err(_) => {
+            cpu.activity = Activity::Shutdown;
+            Next::Exit(Exit::Shutdown)
+        }
+    }
+}
+
+/// Delivers the fault that `trap` stands for.
+#[cold]
+fn fault(cpu: &mut Vcpu, env: &mut Env<'_>, _trap: Trap) -> Ran {
+    match delivered(cpu, env, Vcpu::deliver_fault) {
+        Next::Exit(exit) => Ran::Exit(exit),
+        Next::Run { .. } | Next::Again => Ran::Faulted,
+    }
+}
+
+/// Runs `ops`, which follow each other, and leaves RIP and count behind the last that ran.
+#[inline(always)]
+fn execute(cpu: &mut Vcpu, env: &mut Env<'_>, ops: &[Op]) -> Ran {
+    env.leave = false;
+    env.extra_steps = 0;
+    for op in &ops[..ops.len() - 1] {
+        match (op.exec)(cpu, env, op) {
+            Ok(Flow::Next) if !env.leave => {}
+            other => return finish(cpu, env, op, other),
+        }
+    }
+    let op = &ops[ops.len() - 1];
+    let last = (op.exec)(cpu, env, op);
+    finish(cpu, env, op, last)
+}
+
+/// Accounts for the block's last instruction that ran.
+#[inline(always)]
+fn finish(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, outcome: Result<Flow, Trap>) -> Ran {
+    let before = cpu.count + u64::from(op.idx) + env.extra_steps;
+    match outcome {
+        Ok(flow) => {
+            cpu.count = before + 1;
+            match flow {
+                Flow::Jump => {}
+                Flow::Next | Flow::Leave => cpu.rip = cpu.next_rip(op),
+                Flow::Repeat => cpu.rip = cpu.op_rip(op),
+                Flow::Stop => {
+                    cpu.rip = cpu.next_rip(op);
+                    let exit = if cpu.activity == Activity::Running { Exit::Yield } else { Exit::Halted };
+                    return Ran::Exit(exit);
+                }
+            }
+            Ran::On
+        }
+        Err(trap) => {
+            cpu.count = before;
+            cpu.rip = cpu.op_rip(op);
+            fault(cpu, env, trap)
+        }
+    }
+}
+
+impl Engine for Interpreter {
+    fn run(&mut self, vcpu: &mut Vcpu, memory: &mut GuestMemory, bus: &mut dyn Bus, until: InsnCount) -> Exit {
+        // Other vCPUs may have made pages hold code since this one ran.
+        vcpu.tlb.refresh_code_pages(memory);
+        let mut env = Env { mem: memory, bus, leave: false, bus_touched: true, until, extra_steps: 0 };
+        let mut interrupt = false;
+        loop {
+            if env.bus_touched {
+                env.bus_touched = false;
+                let signals = env.bus.signals();
+                env.until = until.min(signals.until);
+                interrupt = signals.interrupt;
+                if signals.attention {
+                    return Exit::Attention;
+                }
+            }
+            if env.mem.has_stale_code() {
+                self.drop_stale_code(env.mem);
+            }
+            let ran = match self.next(vcpu, &mut env, interrupt) {
+                Next::Run { single: false } => self.run_code(vcpu, &mut env, false),
+                Next::Run { single: true } => self.run_single(vcpu, &mut env),
+                Next::Again => Ran::On,
+                Next::Exit(exit) => return exit,
+            };
+            if let Ran::Exit(exit) = ran {
+                return exit;
+            }
+        }
+    }
+
+    fn forget(&mut self, memory: &mut GuestMemory) {
+        memory.forget_code();
+        self.blocks = BlockCache::new();
+        self.crossing = CrossingCache::new();
+    }
+}
