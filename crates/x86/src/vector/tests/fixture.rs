@@ -104,6 +104,7 @@ impl Fixture {
             leave: false,
             bus_touched: false,
             until: InsnCount(u64::MAX),
+            extra_steps: 0,
         };
         (op.exec)(&mut self.cpu, &mut env, &op).map_err(|_| self.cpu.fault)
     }
