@@ -1,6 +1,17 @@
 //! The board: RAM, buses, interrupt fabric, virtual clock, vCPU turns, boot protocols.
+//!
+//! Start reading at [`machine`] (what runs), then [`clock`] and [`turns`] (when), [`board`] (what the
+//! CPUs reach) and [`input`] (the one door through which the outside comes in).
 
 pub mod acpi;
+pub mod board;
 pub mod boot;
+pub mod clock;
+pub mod input;
+pub mod machine;
 pub mod memory_map;
 pub mod ram;
+pub mod turns;
+
+pub use input::Input;
+pub use machine::{BootSource, Idle, Machine, MachineConfig, MachineError, Output, StopReason};

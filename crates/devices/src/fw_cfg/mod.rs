@@ -133,12 +133,15 @@ mod tests {
 
     #[test]
     fn conformance() {
-        check(|| FwCfg::new(CONFIG), |device, mut step| {
-            if step.rng.one_in(8) {
-                let key = step.rng.below(6) as u32;
-                device.port_write(0, Width::Word, key, *step.now, step.trace);
-            }
-            port_step(device, &[0, 1], &mut step);
-        });
+        check(
+            || FwCfg::new(CONFIG),
+            |device, mut step| {
+                if step.rng.one_in(8) {
+                    let key = step.rng.below(6) as u32;
+                    device.port_write(0, Width::Word, key, *step.now, step.trace);
+                }
+                port_step(device, &[0, 1], &mut step);
+            },
+        );
     }
 }

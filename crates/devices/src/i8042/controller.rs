@@ -80,10 +80,8 @@ impl Default for Controller {
     /// As firmware leaves it: keyboard on, translating, interrupting; mouse off; A20 open.
     fn default() -> Self {
         let mut ram = [0; RAM_LEN];
-        ram[0] = command_byte::KEYBOARD_INTERRUPT
-            | command_byte::SYSTEM
-            | command_byte::MOUSE_OFF
-            | command_byte::TRANSLATE;
+        ram[0] =
+            command_byte::KEYBOARD_INTERRUPT | command_byte::SYSTEM | command_byte::MOUSE_OFF | command_byte::TRANSLATE;
         Controller {
             ram,
             output: 0,

@@ -39,9 +39,9 @@ impl Host {
             _ if !is_aligned(offset, width) => {
                 read_bytewise(width, offset, |port| self.read_port(port, Width::Byte, access) as u8)
             }
-            _ => self.data_target(offset).map_or(width.mask() as u32, |(at, register)| {
-                self.read(at, register, width, access)
-            }),
+            _ => self
+                .data_target(offset)
+                .map_or(width.mask() as u32, |(at, register)| self.read(at, register, width, access)),
         }
     }
 
@@ -63,9 +63,7 @@ impl Host {
     /// Reads `width` (at most a doubleword) at a register. Where no function is, all ones.
     pub fn read(&mut self, at: FunctionAddress, register: u16, width: Width, access: &mut Access<'_>) -> u32 {
         if !is_aligned(register, width) {
-            return read_bytewise(width, register, |register| {
-                self.read(at, register, Width::Byte, access) as u8
-            });
+            return read_bytewise(width, register, |register| self.read(at, register, Width::Byte, access) as u8);
         }
         match self.function(at, access.slots) {
             Some(function) if register < 0x1000 => function.config_read(register, width),
@@ -96,11 +94,7 @@ impl Host {
         Some((at, (self.address & 0xfc) as u16 + offset - 4))
     }
 
-    fn function<'a>(
-        &'a mut self,
-        at: FunctionAddress,
-        slots: &'a mut dyn PciSlots,
-    ) -> Option<&'a mut dyn PciFunction> {
+    fn function<'a>(&'a mut self, at: FunctionAddress, slots: &'a mut dyn PciSlots) -> Option<&'a mut dyn PciFunction> {
         match self.chipset.function(at) {
             Some(function) => Some(function),
             None => slots.function(at),

@@ -47,10 +47,8 @@ fn linux_finds_configuration_mechanism_1() {
 #[test]
 fn bus_0_has_two_bridges() {
     let mut b = Bench::new();
-    let found: Vec<(u32, u32)> = (0..32)
-        .map(|device| (device, b.config(0, device, 0)))
-        .filter(|&(_, id)| id != 0xffff_ffff)
-        .collect();
+    let found: Vec<(u32, u32)> =
+        (0..32).map(|device| (device, b.config(0, device, 0))).filter(|&(_, id)| id != 0xffff_ffff).collect();
     assert_eq!(found, [(0, 0x29c0_8086), (31, 0x2918_8086)]);
     assert_eq!(b.config(0, 0, 8), 0x0600_0002);
     assert_eq!(b.config(0, 31, 8), 0x0601_0002);
@@ -122,13 +120,16 @@ fn saved_identities_must_match() {
 #[test]
 fn conformance() {
     use crate::conformance::{check, mmio_step, port_step};
-    check(|| PciHost::new(ECAM_BASE), |pci, mut step| match step.rng.below(4) {
-        0 => {
-            let device = step.rng.pick(&[0, 0, 31, 31, 7]) as u32;
-            let address = 1 << 31 | device << 11 | (step.rng.below(256) as u32);
-            pci.port_write(0, Width::Dword, address, *step.now, step.trace);
-        }
-        1 => mmio_step(pci, 256, &mut step),
-        _ => port_step(pci, &(0..8).collect::<Vec<_>>(), &mut step),
-    });
+    check(
+        || PciHost::new(ECAM_BASE),
+        |pci, mut step| match step.rng.below(4) {
+            0 => {
+                let device = step.rng.pick(&[0, 0, 31, 31, 7]) as u32;
+                let address = 1 << 31 | device << 11 | (step.rng.below(256) as u32);
+                pci.port_write(0, Width::Dword, address, *step.now, step.trace);
+            }
+            1 => mmio_step(pci, 256, &mut step),
+            _ => port_step(pci, &(0..8).collect::<Vec<_>>(), &mut step),
+        },
+    );
 }

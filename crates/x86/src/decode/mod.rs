@@ -39,7 +39,11 @@ pub fn decode(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> Decode
         CodeSize::B64 => 64,
     };
     let window = &bytes[..bytes.len().min(MAX_LEN)];
-    let options = DecoderOptions::NONE;
+    let options = match model {
+        // Without the extensions, the prefix of TZCNT and LZCNT means nothing: BSF and BSR.
+        CpuModel::V2 => DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD,
+        CpuModel::V3 => DecoderOptions::NONE,
+    };
     let mut decoder = Decoder::with_ip(bitness, window, u64::from(off), options);
     let insn = decoder.decode();
     let mut op = blank(off, insn.len() as u8);

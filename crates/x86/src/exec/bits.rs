@@ -182,7 +182,7 @@ fn count<O: Count>(insn: &Instruction, op: &mut Op) -> Option<Exec> {
 fn crc32c(crc: u32, data: u64, bits: u32) -> u32 {
     (0..bits).fold(crc, |crc, i| {
         let bit = (crc ^ (data >> i) as u32) & 1;
-        crc >> 1 ^ 0x82f6_3b78 * bit
+        (crc >> 1) ^ (0x82f6_3b78 * bit)
     })
 }
 

@@ -83,7 +83,7 @@ fn dividend<T: Reg>(cpu: &Vcpu) -> u128 {
 fn div<T: Reg, const MEM: bool>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     let divisor = u128::from(source::<T, MEM>(cpu, env, op)?.to_u64());
     let dividend = dividend::<T>(cpu);
-    if divisor == 0 || dividend / divisor >> T::BITS != 0 {
+    if divisor == 0 || (dividend / divisor) >> T::BITS != 0 {
         return Err(cpu.raise(vector::DE));
     }
     let (quotient, remainder) = (dividend / divisor, dividend % divisor);

@@ -93,11 +93,11 @@ pub(crate) fn repeat<'a>(
     let mut done = 0;
     loop {
         let at_once = bulk(cpu, left.min(budget - done));
-        if at_once == 0 {
-            if let Err(trap) = once(cpu, env) {
-                env.extra_steps = done;
-                return Err(trap);
-            }
+        if at_once == 0
+            && let Err(trap) = once(cpu, env)
+        {
+            env.extra_steps = done;
+            return Err(trap);
         }
         let steps = at_once.max(1);
         done += steps;

@@ -246,7 +246,7 @@ impl Vcpu {
         let (source, target) = (&fast[tlb::index(from)], &fast[tlb::index(to)]);
         let source_room = PAGE_SIZE.checked_sub(from.wrapping_sub(source.read));
         let target_room = PAGE_SIZE.checked_sub(to.wrapping_sub(target.write));
-        if !source_room.is_some_and(|room| len <= room) || !target_room.is_some_and(|room| len <= room) {
+        if source_room.is_none_or(|room| len > room) || target_room.is_none_or(|room| len > room) {
             return false;
         }
         let source = from.wrapping_add(source.addend) as *const u8;
@@ -270,7 +270,7 @@ impl Vcpu {
     pub fn bulk_fill<T: Value>(&mut self, to: u64, len: u64, value: T) -> bool {
         let target = &self.tlb.fast[usize::from(self.mode.view)][tlb::index(to)];
         let room = PAGE_SIZE.checked_sub(to.wrapping_sub(target.write));
-        if !room.is_some_and(|room| len <= room) {
+        if room.is_none_or(|room| len > room) {
             return false;
         }
         let target = to.wrapping_add(target.addend) as *mut T;

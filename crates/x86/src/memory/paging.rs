@@ -231,7 +231,7 @@ impl Vcpu {
     /// # Errors
     /// #GP(0) if a present entry has a reserved bit set; nothing is changed then.
     pub fn load_pdptes(&mut self, mem: &GuestMemory, cr3: u64) -> Result<(), Trap> {
-        const RESERVED: u64 = 0b1_1110_0110 | (u64::MAX & !PHYS_MASK);
+        const RESERVED: u64 = 0b1_1110_0110 | !PHYS_MASK;
         let mut loaded = [0; 4];
         for (i, pdpte) in loaded.iter_mut().enumerate() {
             *pdpte = read_entry(mem, ((cr3 & 0xffff_ffe0) + 8 * i as u64) & self.a20_mask, 8);

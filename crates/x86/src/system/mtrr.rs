@@ -68,7 +68,7 @@ impl Mtrrs {
             DEFAULT_TYPE => Some(self.default),
             FIRST_VARIABLE..=LAST_VARIABLE => {
                 let n = (index - FIRST_VARIABLE) as usize;
-                Some(if n % 2 == 0 { self.base[n / 2] } else { self.mask[n / 2] })
+                Some(if n.is_multiple_of(2) { self.base[n / 2] } else { self.mask[n / 2] })
             }
             _ => fixed_number(index).map(|n| self.fixed[n]),
         }
@@ -93,7 +93,7 @@ impl Mtrrs {
 
     fn write_variable(&mut self, n: usize, value: u64) -> Option<()> {
         let address = PHYS_MASK & !0xfff;
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             within(value, address | 0xff)?;
             self.base[n / 2] = is_range_type(value as u8).then_some(value)?;
         } else {

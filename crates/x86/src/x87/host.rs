@@ -123,9 +123,7 @@ pub fn arithmetic(code: u8, control: u16, a: u128, b: u128) -> Outcome {
 
 /// An operation on `a`, as ST(0), and a memory operand.
 pub fn with_memory(code: u8, kind: u8, control: u16, a: u128, memory: u64) -> Outcome {
-    use operation::{
-        ADD, COMPARE, DIVIDE, DIVIDE_REVERSED, MULTIPLY, SUBTRACT, SUBTRACT_REVERSED,
-    };
+    use operation::{ADD, COMPARE, DIVIDE, DIVIDE_REVERSED, MULTIPLY, SUBTRACT, SUBTRACT_REVERSED};
     let mut scratch = Scratch::new(control, a, 0);
     scratch.memory = u128::from(memory);
     let s = &raw mut scratch;

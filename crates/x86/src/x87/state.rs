@@ -59,17 +59,8 @@ pub struct X87State {
 impl X87State {
     /// The state after FNINIT with all registers zero: the initial configuration of XSAVE
     /// (SDM Vol. 1, 13.6).
-    pub const INITIAL: X87State = X87State {
-        regs: [0; 8],
-        control: INITIAL_CONTROL,
-        status: 0,
-        valid: 0,
-        opcode: 0,
-        ip: 0,
-        dp: 0,
-        cs: 0,
-        ds: 0,
-    };
+    pub const INITIAL: X87State =
+        X87State { regs: [0; 8], control: INITIAL_CONTROL, status: 0, valid: 0, opcode: 0, ip: 0, dp: 0, cs: 0, ds: 0 };
 
     /// TOP: the physical register that ST(0) is.
     #[inline(always)]

@@ -46,14 +46,16 @@ fn below_one(series: u128) -> u128 {
 /// The sine of a reduced angle.
 pub fn sine(rest: Wide) -> Wide {
     let square = rest.mul(rest).to_fixed();
-    let series = (1..=17u128).rev().fold(FIXED_ONE, |sum, k| FIXED_ONE - fixed_mul(square, sum) / (2 * k * (2 * k + 1)));
+    let series =
+        (1..=17u128).rev().fold(FIXED_ONE, |sum, k| FIXED_ONE - fixed_mul(square, sum) / (2 * k * (2 * k + 1)));
     rest.mul(Wide::from_fixed(below_one(series)))
 }
 
 /// The cosine of a reduced angle.
 pub fn cosine(rest: Wide) -> Wide {
     let square = rest.mul(rest).to_fixed();
-    let series = (1..=17u128).rev().fold(FIXED_ONE, |sum, k| FIXED_ONE - fixed_mul(square, sum) / ((2 * k - 1) * 2 * k));
+    let series =
+        (1..=17u128).rev().fold(FIXED_ONE, |sum, k| FIXED_ONE - fixed_mul(square, sum) / ((2 * k - 1) * 2 * k));
     Wide::from_fixed(below_one(series))
 }
 

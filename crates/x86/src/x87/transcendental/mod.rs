@@ -110,12 +110,7 @@ pub fn arc_tangent(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, T
 }
 
 /// An instruction whose result, of ST(0) and ST(1), replaces ST(1), and which pops.
-fn to_st1(
-    cpu: &mut Vcpu,
-    _env: &mut Env<'_>,
-    op: &Op,
-    function: fn(u16, u128, u128) -> Outcome,
-) -> Result<Flow, Trap> {
+fn to_st1(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op, function: fn(u16, u128, u128) -> Outcome) -> Result<Flow, Trap> {
     check(cpu)?;
     let fpu = &mut cpu.x87;
     if fpu.is_empty(0) || fpu.is_empty(1) {
