@@ -67,10 +67,8 @@ impl Vcpu {
         }
         let new = value & CR0_DEFINED | cr::CR0_ET;
         let changed = new ^ self.cr0;
-        let bad = new & cr::CR0_PG != 0 && new & cr::CR0_PE == 0
-            || new & cr::CR0_NW != 0 && new & cr::CR0_CD == 0
-            || changed & cr::CR0_PG != 0 && !self.may_switch_paging(new & cr::CR0_PG != 0);
-        if bad {
+        let switches = changed & cr::CR0_PG != 0;
+        if !Self::is_valid_cr0(new) || switches && !self.may_switch_paging(new & cr::CR0_PG != 0) {
             return Err(self.gp0());
         }
         let paging = new & cr::CR0_PG != 0;
@@ -102,6 +100,26 @@ impl Vcpu {
         self.cr4 & cr::CR4_PAE != 0 && !code_64 && !tss_16
     }
 
+    /// True if CR0 can have this value, whatever it was before.
+    pub(crate) fn is_valid_cr0(value: u64) -> bool {
+        value & !CR0_DEFINED == 0
+            && value & cr::CR0_ET != 0
+            && (value & cr::CR0_PG == 0 || value & cr::CR0_PE != 0)
+            && (value & cr::CR0_NW == 0 || value & cr::CR0_CD != 0)
+    }
+
+    /// True if CR4 can have this value in or outside IA-32e mode.
+    pub(crate) fn is_valid_cr4(value: u64, long: bool) -> bool {
+        value & !CR4_DEFINED == 0 && (!long || value & cr::CR4_PAE != 0) && (value & cr::CR4_PCIDE == 0 || long)
+    }
+
+    /// True if XCR0 can have this value.
+    pub(crate) fn is_valid_xcr0(&self, value: u64) -> bool {
+        value & XCR0_X87 != 0
+            && value & !self.model.xcr0_supported() == 0
+            && (value & XCR0_AVX == 0 || value & XCR0_SSE != 0)
+    }
+
     /// Loads CR3, as MOV to CR3 does at privilege level 0, and empties the TLB.
     ///
     /// # Errors
@@ -128,10 +146,7 @@ impl Vcpu {
         const FLUSH_BITS: u64 = PDPTE_BITS | cr::CR4_SMAP | cr::CR4_PCIDE;
         let changed = new ^ self.cr4;
         let pcide_on = changed & new & cr::CR4_PCIDE != 0;
-        let bad = new & !CR4_DEFINED != 0
-            || self.long_mode() && new & cr::CR4_PAE == 0
-            || pcide_on && (!self.long_mode() || self.cr3 & 0xfff != 0);
-        if bad {
+        if !Self::is_valid_cr4(new, self.long_mode()) || pcide_on && self.cr3 & 0xfff != 0 {
             return Err(self.gp0());
         }
         let pae_paging = self.cr0 & cr::CR0_PG != 0 && new & cr::CR4_PAE != 0 && !self.long_mode();
@@ -147,21 +162,6 @@ impl Vcpu {
             self.tlb.forbid_fast();
         }
         self.update_mode();
-        Ok(())
-    }
-
-    /// Loads XCR0, as XSETBV does at privilege level 0.
-    ///
-    /// # Errors
-    /// #GP(0) for components that do not exist or cannot be enabled alone.
-    fn write_xcr0(&mut self, value: u64) -> Result<(), Trap> {
-        let bad = value & XCR0_X87 == 0
-            || value & !self.model.xcr0_supported() != 0
-            || value & XCR0_AVX != 0 && value & XCR0_SSE == 0;
-        if bad {
-            return Err(self.gp0());
-        }
-        self.xcr0 = value;
         Ok(())
     }
 
@@ -352,7 +352,11 @@ fn xsetbv(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
     if cpu.gpr[1] as u32 != 0 {
         return Err(cpu.gp0());
     }
-    cpu.write_xcr0(cpu.gpr[2] << 32 | cpu.gpr[0] & 0xffff_ffff)?;
+    let value = cpu.gpr[2] << 32 | cpu.gpr[0] & 0xffff_ffff;
+    if !cpu.is_valid_xcr0(value) {
+        return Err(cpu.gp0());
+    }
+    cpu.xcr0 = value;
     Ok(Flow::Leave)
 }
 

@@ -95,7 +95,7 @@ const HTT_BIT: u32 = 1 << 28;
 
 /// Leaves that depend on nothing: number and contents.
 const FIXED: &[(u32, Leaf)] = &[
-    // Leaf 2: "see leaf 4", 64-byte prefetch, data TLB of 64 entries, code TLB of 64.
+    // Leaf 2: "see leaf 4", 64-byte prefetch, data TLB of 64 entries, code TLB of 128.
     (0x02, leaf(0x00ff_f001, 0x0000_5bb0, 0, 0)),
     // Leaf 5: monitor lines of 64 bytes; MWAIT extensions, interrupts break it with IF clear.
     (0x05, leaf(64, 64, 0b11, 0)),
@@ -133,14 +133,11 @@ const CACHES: [Cache; 4] = [
 ];
 
 /// 48 characters, as leaves 8000_0002h to 8000_0004h give them.
-fn brand(model: CpuModel) -> [u8; 48] {
-    let name: &[u8] = match model {
-        CpuModel::V2 => b"Chronovisor x86-64-v2",
-        CpuModel::V3 => b"Chronovisor x86-64-v3",
-    };
-    let mut brand = [0; 48];
-    brand[..name.len()].copy_from_slice(name);
-    brand
+const fn brand(model: CpuModel) -> &'static [u8; 48] {
+    match model {
+        CpuModel::V2 => b"Chronovisor x86-64-v2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        CpuModel::V3 => b"Chronovisor x86-64-v3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    }
 }
 
 impl Vcpu {
@@ -164,12 +161,9 @@ impl Vcpu {
             0x0d => self.xsave_area(sub),
             0x8000_0001 => self.features_extended(),
             0x8000_0002..=0x8000_0004 => {
-                let brand = brand(self.model);
-                let part: Vec<u32> = brand[(number - 0x8000_0002) as usize * 16..][..16]
-                    .chunks_exact(4)
-                    .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
-                    .collect();
-                leaf(part[0], part[1], part[2], part[3])
+                let (words, _) = brand(self.model).as_chunks::<4>();
+                let at = (number - 0x8000_0002) as usize * 4;
+                leaf(text(&words[at]), text(&words[at + 1]), text(&words[at + 2]), text(&words[at + 3]))
             }
             _ => Leaf::default(),
         }

@@ -28,6 +28,8 @@ pub const DR6_BD: u64 = 1 << 13;
 pub const DR6_BS: u64 = 1 << 14;
 /// DR6: switch to a task whose T flag is set.
 pub const DR6_BT: u64 = 1 << 15;
+/// DR6 bits of the traps that wait in `Vcpu::debug_pending`.
+pub const DR6_TRAPS: u64 = DR6_B | DR6_BS | DR6_BT;
 /// DR6 bits that are always one.
 const DR6_FIXED: u64 = 0xffff_0ff0;
 /// DR7: any access to a debug register faults.

@@ -115,6 +115,8 @@ const CONSTANT: &[(u32, u64)] = &[
     (0x2a, 0),
     // IA32_FEATURE_CONTROL: locked, nothing enabled.
     (0x3a, 1),
+    // FSB_FREQ: 100 MHz.
+    (0xcd, 5),
     // PLATFORM_INFO: ten times 100 MHz.
     (0xce, 10 << 8),
     (0x10a, ARCH_CAPABILITIES),
@@ -133,6 +135,17 @@ impl Msrs {
             mtrrs: Mtrrs::power_on(),
             ..Msrs::default()
         }
+    }
+
+    /// True if every register holds what WRMSR would let in.
+    pub(crate) fn is_valid(&self) -> bool {
+        let addresses = [self.lstar, self.cstar, self.kernel_gs_base, self.sysenter_esp, self.sysenter_eip];
+        let narrow = [self.fmask, self.sysenter_cs, self.tsc_aux];
+        addresses.into_iter().all(is_canonical)
+            && narrow.into_iter().all(|value| value >> 32 == 0)
+            && within(self.misc_enable, MISC_WRITABLE).is_some()
+            && self.mtrrs.is_valid()
+            && self.machine_check.is_valid()
     }
 }
 
