@@ -30,6 +30,9 @@ mod task;
 pub mod time;
 mod tss;
 
+#[cfg(test)]
+mod tests;
+
 use crate::op::{Exec, Op};
 use iced_x86::Instruction;
 
