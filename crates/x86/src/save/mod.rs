@@ -83,9 +83,9 @@ pub struct CpuState {
     /// [`Shadow`] as a number.
     #[prost(uint32, tag = "20")]
     pub shadow: u32,
-    /// An NMI waits.
-    #[prost(bool, tag = "21")]
-    pub nmi_pending: bool,
+    /// NMIs that wait, 0 to 2.
+    #[prost(uint32, tag = "21")]
+    pub nmi_pending: u32,
     /// NMIs are blocked until IRET.
     #[prost(bool, tag = "22")]
     pub nmi_blocked: bool,
@@ -181,7 +181,7 @@ impl Vcpu {
             x87: X87Registers::save(x87),
             activity: *activity as u32,
             shadow: *shadow as u32,
-            nmi_pending: *nmi_pending,
+            nmi_pending: u32::from(*nmi_pending),
             nmi_blocked: *nmi_blocked,
             debug_pending: *debug_pending,
             monitor: *monitor,
@@ -225,7 +225,8 @@ impl Vcpu {
             2 => Shadow::MovSs,
             _ => return Err(InvalidState("shadow")),
         };
-        cpu.nmi_pending = state.nmi_pending;
+        check(state.nmi_pending <= 2, "nmi_pending")?;
+        cpu.nmi_pending = state.nmi_pending as u8;
         cpu.nmi_blocked = state.nmi_blocked;
         check(state.debug_pending & !DR6_TRAPS == 0, "debug_pending")?;
         cpu.debug_pending = state.debug_pending;

@@ -22,8 +22,8 @@ const PAGE: u64 = !0xfff;
 
 impl TlbState {
     pub(super) fn save(from: &Tlb) -> Self {
-        // Fast tags and `has_large` follow from the entries.
-        let Tlb { fast: _, model, fetch, has_large: _ } = from;
+        // Fast tags and `has_large` follow from the entries; without tags any epoch is right.
+        let Tlb { fast: _, model, fetch, has_large: _, code_epoch: _ } = from;
         let mut entries = Vec::new();
         for (view, table) in model.iter().enumerate() {
             for entry in table.iter().filter(|entry| entry.tag & VALID != 0) {

@@ -111,7 +111,7 @@ fn monitor(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     Ok(Flow::Next)
 }
 
-/// MWAIT may wake for any reason (SDM Vol. 2B): here it does at once.
+/// MWAIT may wake for any reason (SDM Vol. 2B): here it does when the other vCPUs had their turn.
 fn mwait(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
     require_monitor(cpu)?;
     // Only "interrupts break it with IF clear" is offered.
@@ -119,5 +119,5 @@ fn mwait(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
         return Err(cpu.gp0());
     }
     cpu.monitor = None;
-    Ok(Flow::Leave)
+    Ok(Flow::Stop)
 }

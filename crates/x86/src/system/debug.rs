@@ -133,6 +133,7 @@ impl Vcpu {
 
     /// The DR6 bits of the breakpoints on the instruction that starts at `linear`, if there are any.
     pub fn instruction_breakpoint(&self, linear: u64) -> Option<u64> {
+        let linear = if self.is_64bit() { linear } else { linear & 0xffff_ffff };
         let hits = self.debug.enabled().filter(|b| b.kind == ON_EXECUTION && b.address == linear);
         match hits.fold(0, |bits, b| bits | b.bit) {
             0 => None,

@@ -153,6 +153,7 @@ impl Rig {
             leave: false,
             bus_touched: false,
             until: InsnCount(u64::MAX),
+            extra_steps: 0,
         };
         (op.exec)(&mut self.cpu, &mut env, &op).map_err(|_| self.cpu.fault)
     }
