@@ -126,7 +126,7 @@ impl Vcpu {
     pub(crate) fn deliver_int1(&mut self, env: &mut Env<'_>, return_rip: u64) -> Result<(), Trap> {
         let flags = self.rflags() & !flags::RF;
         let event = Event { vector: vector::DB, error_code: None, software: false, return_rip, flags };
-        self.enter_handler(env, &event).inspect_err(|trap| {
+        self.enter_handler(env, &event).inspect_err(|_trap| {
             self.fault = self.nested_fault();
         })
     }
