@@ -11,7 +11,9 @@ pub mod input;
 pub mod machine;
 pub mod memory_map;
 pub mod ram;
+pub mod save;
 pub mod turns;
 
 pub use input::Input;
 pub use machine::{BootSource, Idle, Machine, MachineConfig, MachineError, Output, StopReason};
+pub use save::{Digest, MachineState};

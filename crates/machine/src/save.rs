@@ -1,0 +1,142 @@
+//! Saving, restoring and digesting a whole machine.
+
+use devices::{RestoreError, Saved};
+use prost::Message;
+use x86::save::{CpuState, InvalidState};
+
+use crate::board::BoardState;
+use crate::clock::Clock;
+use crate::machine::Machine;
+use crate::ram::RamError;
+use crate::turns::Turns;
+
+/// Everything in a machine but its RAM and its configuration.
+#[derive(Clone, PartialEq, Message)]
+pub struct MachineState {
+    /// The vCPUs.
+    #[prost(message, repeated, tag = "1")]
+    pub vcpus: Vec<CpuState>,
+    /// The devices.
+    #[prost(message, optional, tag = "2")]
+    pub board: Option<BoardState>,
+    /// Virtual time at `clock_since`, in units of 1/840 ns.
+    #[prost(uint64, tag = "3")]
+    pub clock_base: u64,
+    /// Step count of the vCPU whose turn it is, at `clock_base`.
+    #[prost(uint64, tag = "4")]
+    pub clock_since: u64,
+    /// Units of virtual time a step.
+    #[prost(uint64, tag = "5")]
+    pub clock_rate: u64,
+    /// The vCPU whose turn it is.
+    #[prost(uint32, tag = "6")]
+    pub turn_vcpu: u32,
+    /// The step count before which its turn ends.
+    #[prost(uint64, tag = "7")]
+    pub turn_end: u64,
+    /// The turn was given up early.
+    #[prost(bool, tag = "8")]
+    pub turn_over: bool,
+}
+
+/// The digest of a whole machine: BLAKE3 over its saved state and its RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+/// Why a saved machine cannot be put back.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineRestoreError {
+    /// A vCPU.
+    #[error(transparent)]
+    Cpu(#[from] InvalidState),
+    /// A device.
+    #[error(transparent)]
+    Device(#[from] RestoreError),
+    /// RAM.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// The state is that of another machine.
+    #[error(
+        "the saved machine has {saved} vCPUs and {saved_ram} bytes of RAM, this one {here} and {here_ram}: use the configuration it was saved with"
+    )]
+    OtherMachine {
+        /// vCPUs in the saved state.
+        saved: usize,
+        /// Bytes of RAM in the saved state.
+        saved_ram: usize,
+        /// vCPUs of this machine.
+        here: usize,
+        /// Bytes of RAM of this machine.
+        here_ram: usize,
+    },
+    /// Clock or turn.
+    #[error("the saved machine's clock or turn is impossible; the file is damaged")]
+    Clock,
+}
+
+impl Machine {
+    /// Everything but RAM ([`Machine::ram_bytes`]) and configuration.
+    pub fn save(&self) -> MachineState {
+        let (clock_base, clock_since, clock_rate) = self.clock.parts();
+        let Turns { vcpu, end, over } = self.turns;
+        MachineState {
+            vcpus: self.vcpus.iter().map(|vcpu| vcpu.save()).collect(),
+            board: Some(self.board.save()),
+            clock_base,
+            clock_since,
+            clock_rate,
+            turn_vcpu: vcpu as u32,
+            turn_end: end.0,
+            turn_over: over,
+        }
+    }
+
+    /// All of RAM, low part first.
+    pub fn ram_bytes(&self) -> &[u8] {
+        self.memory.bytes()
+    }
+
+    /// Puts a saved state and its RAM into a machine of the same configuration.
+    ///
+    /// # Errors
+    /// If the state is not one that such a machine can have; the machine is then not usable.
+    pub fn restore(&mut self, state: MachineState, ram: &[u8]) -> Result<(), MachineRestoreError> {
+        if state.vcpus.len() != self.vcpus.len() || ram.len() != self.ram.len() {
+            return Err(MachineRestoreError::OtherMachine {
+                saved: state.vcpus.len(),
+                saved_ram: ram.len(),
+                here: self.vcpus.len(),
+                here_ram: self.ram.len(),
+            });
+        }
+        let vcpu = state.turn_vcpu as usize;
+        let clock = Clock::from_parts(state.clock_base, state.clock_since, state.clock_rate);
+        let count = state.vcpus.get(vcpu).map(|vcpu| vcpu.count);
+        let (Some(clock), true) = (clock, count.is_some_and(|count| count >= state.clock_since)) else {
+            return Err(MachineRestoreError::Clock);
+        };
+        for (vcpu, state) in self.vcpus.iter_mut().zip(state.vcpus) {
+            vcpu.restore(&state)?;
+        }
+        self.board.restore(state.board.unwrap_or_default())?;
+        self.clock = clock;
+        self.turns = Turns { vcpu, end: x86::InsnCount(state.turn_end), over: state.turn_over };
+        self.ram.write(0, ram)?;
+        self.forget_code();
+        Ok(())
+    }
+
+    /// The digest of CPU, RAM, devices and clock.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.save().encode_to_vec());
+        hasher.update(self.ram_bytes());
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
