@@ -1,10 +1,14 @@
 //! MXCSR: SIMD floating-point exceptions, LDMXCSR and STMXCSR.
 //!
 //! Every instruction runs with all exceptions masked on the host, and the flags it raises tell what
-//! would have happened unmasked. With a masked exception alone that is all. Two things differ when
+//! would have happened unmasked. While all are masked in the guest too, that is all. Two things differ when
 //! the guest unmasks some: nothing but MXCSR may change if one of them is raised, and an unmasked
 //! underflow is any tiny result, exact or not, where a masked one is an inexact tiny result (SDM
 //! Vol. 1, 4.9.1.5). Flush-to-zero makes the host report the former.
+//!
+//! Two corners of unmasked exceptions stay different from hardware: the precision flag beside an
+//! overflow or underflow tells whether the *masked* result is inexact, and VCVTPS2PH, which ignores
+//! flush-to-zero, raises no underflow for exact tiny results.
 
 use super::operand;
 use super::run;

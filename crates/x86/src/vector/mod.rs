@@ -42,28 +42,33 @@ pub enum HostError {
 /// # Errors
 /// If it cannot.
 pub fn prepare(model: CpuModel) -> Result<(), HostError> {
-    let lacks = |v3: bool| {
-        let v2 = [
-            (is_x86_feature_detected!("sse4.2"), "SSE4.2"),
-            (is_x86_feature_detected!("aes"), "AES"),
-            (is_x86_feature_detected!("pclmulqdq"), "PCLMULQDQ"),
-        ];
-        let more = [
-            (is_x86_feature_detected!("avx2"), "AVX2"),
-            (is_x86_feature_detected!("fma"), "FMA"),
-            (is_x86_feature_detected!("f16c"), "F16C"),
-        ];
-        let needed = v2.into_iter().chain(more.into_iter().filter(move |_| v3));
-        needed.filter(|(present, _)| !present).map(|(_, name)| name).next()
-    };
-    if let Some(name) = lacks(model == CpuModel::V3) {
+    if let Some(name) = host_lacks(model) {
         return Err(HostError::Lacks(name));
     }
     Ok(code_buffer::prepare()?)
 }
 
+/// The first extension of `model` that the host's CPU lacks.
+fn host_lacks(model: CpuModel) -> Option<&'static str> {
+    let v2 = [
+        (is_x86_feature_detected!("sse4.2"), "SSE4.2"),
+        (is_x86_feature_detected!("aes"), "AES"),
+        (is_x86_feature_detected!("pclmulqdq"), "PCLMULQDQ"),
+    ];
+    let v3 = [
+        (is_x86_feature_detected!("avx2"), "AVX2"),
+        (is_x86_feature_detected!("fma"), "FMA"),
+        (is_x86_feature_detected!("f16c"), "F16C"),
+    ];
+    let needed = v2.into_iter().chain(v3.into_iter().filter(|_| model == CpuModel::V3));
+    needed.filter(|(present, _)| !present).map(|(_, name)| name).next()
+}
+
 /// The code of a vector instruction, with the fields of `op` filled in; `None` if `insn`
 /// is not one.
+///
+/// # Panics
+/// If the host lacks the extension; [`prepare`] tells that before a machine starts.
 pub fn select(insn: &Instruction, op: &mut Op) -> Option<Exec> {
     if let Some(exec) = control::select(insn, op) {
         return Some(exec);

@@ -10,6 +10,7 @@ use super::thunk::{self, Frame, Thunk};
 use super::unit;
 use crate::fault::{Flow, Trap};
 use crate::flags::LazyFlags;
+use crate::model::CpuModel;
 use crate::op::{Env, Exec, Op};
 use crate::vcpu::Vcpu;
 use iced_x86::Instruction;
@@ -35,6 +36,8 @@ const _: () = assert!(size_of::<Vcpu>() < 1 << 16, "offsets in a vCPU fit into 1
 /// its alignment mask and `op.r3` the MMX register that is written.
 pub(super) fn select(insn: &Instruction, op: &mut Op) -> Option<Exec> {
     let shape = Shape::of(insn)?;
+    let model = if shape.vex { CpuModel::V3 } else { CpuModel::V2 };
+    assert_eq!(super::host_lacks(model), None, "`prepare` has checked the host");
     let core = thunk::rename(insn, &shape)?;
     let key = thunk::encode(&core)?;
     op.extra = code_buffer::offset_of(key, || thunk::assemble(&core, &shape))?;

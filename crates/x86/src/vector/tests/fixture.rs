@@ -1,6 +1,6 @@
 //! A vCPU in 64-bit mode with a little memory, and a way to execute one instruction on it.
 
-use super::super::{prepare, select};
+use super::super::{host_lacks, prepare, select};
 use super::enumerate::decode;
 use crate::bus::{Bus, Signals};
 use crate::fault::{Exception, Flow};
@@ -54,6 +54,11 @@ impl Bus for NoBoard {
     }
 }
 
+/// True if the host executes AVX; what needs it is skipped, loudly, where it does not.
+pub fn has_avx() -> bool {
+    host_lacks(CpuModel::V3).is_none()
+}
+
 /// A vCPU and its memory.
 pub struct Fixture {
     pub cpu: Vcpu,
@@ -91,7 +96,7 @@ impl Fixture {
         Fixture { cpu: vcpu(), ram }
     }
 
-    /// Executes one instruction with `[r14]` as its memory operand.
+    /// Executes one instruction of 64-bit code.
     pub fn execute(&mut self, bytes: &[u8]) -> Result<Flow, Exception> {
         let insn = decode(bytes);
         assert!(!insn.is_invalid(), "{bytes:02x?} is no instruction");

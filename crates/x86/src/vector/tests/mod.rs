@@ -3,5 +3,7 @@
 mod coverage;
 mod enumerate;
 mod fixture;
+mod memory;
 mod native;
 mod random;
+mod rules;

@@ -1,12 +1,12 @@
 //! The reference: an instruction as it stands, executed by the host on a whole register file.
 //!
-//! It shares the code buffer with what it tests but not its idea: nothing is renamed, every vector
-//! and MMX register is loaded before and stored after, general registers too but for RSP and R15.
+//! It shares nothing with what it tests: nothing is renamed, every vector and MMX register is loaded before and stored after, general registers too but for RSP and R15.
 #![allow(unsafe_code)]
 
-use super::super::code_buffer;
 use iced_x86::{Code, Encoder, Instruction, MemoryOperand, Register};
+use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 use std::mem::offset_of;
+use std::ptr::null_mut;
 
 /// A register file.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,13 +24,19 @@ const STATE: Register = Register::R15;
 
 /// Executes `bytes`, which must not fault, jump, or touch RSP or R15.
 pub fn execute(bytes: &[u8], registers: &mut Registers, avx: bool) {
-    let key = [&[0xf1, u8::from(avx)], bytes].concat();
-    let offset = code_buffer::offset_of(key, || Some(assemble(bytes, avx))).expect("room for a test thunk");
+    let code = assemble(bytes, avx);
+    assert!(code.len() <= 4096, "a page holds it");
     registers.mxcsr_host = 0x1f80;
-    // SAFETY: the code loads and stores exactly a register file and keeps what callees keep.
+    let (writable, executable) = (ProtFlags::READ | ProtFlags::WRITE, MprotectFlags::READ | MprotectFlags::EXEC);
+    // SAFETY: the page is fresh and ours alone, and executable only after the code was written. The
+    // code loads and stores exactly a register file and keeps what callees keep.
     unsafe {
-        let run: unsafe extern "sysv64" fn(*mut Registers) = std::mem::transmute(code_buffer::address_of(offset));
+        let page = mm::mmap_anonymous(null_mut(), 4096, writable, MapFlags::PRIVATE).expect("a page");
+        page.cast::<u8>().copy_from_nonoverlapping(code.as_ptr(), code.len());
+        mm::mprotect(page, 4096, executable).expect("executable memory");
+        let run: unsafe extern "sysv64" fn(*mut Registers) = std::mem::transmute(page);
         run(registers);
+        mm::munmap(page, 4096).expect("a mapped page");
     }
 }
 

@@ -1,17 +1,13 @@
 //! Instructions with random operands, here and on the host.
 
 use super::enumerate::{decode, instances};
-use super::fixture::{Fixture, PAGE, Random};
+use super::fixture::{Fixture, PAGE, Random, has_avx};
 use super::native::{self, Registers};
-use iced_x86::{Code, EncodingKind, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Encoder, EncodingKind, Instruction, Mnemonic, OpKind, Register};
 
 /// A buffer for the host's memory operand.
 #[repr(C, align(64))]
 struct Operand([u8; 64]);
-
-fn has_avx() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
-}
 
 #[test]
 fn results_are_those_of_the_host() {
@@ -32,6 +28,29 @@ fn results_are_those_of_the_host() {
     }
     if skipped > 0 {
         eprintln!("SKIPPED: {skipped} AVX instructions, which this host does not have");
+    }
+}
+
+#[test]
+fn gathers_and_byte_masks_are_those_of_the_host() {
+    if !has_avx() {
+        eprintln!("SKIPPED: gathers, which this host does not have");
+        return;
+    }
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let gathers = instances().into_iter().filter(|((code, _), _)| format!("{code:?}").contains("gather"));
+    for ((code, _), bytes) in gathers {
+        for _ in 0..50 {
+            // [r14+xmm1] with mask register 5 and destination 0.
+            let index = std::array::from_fn(|_| random.next() & 0x0000_0017_0000_0017);
+            let index = if format!("{code:?}").contains("gatherq") { index.map(|i| i & 0x1f) } else { index };
+            compare_as(code, &bytes, &mut random, |guest| guest.cpu.vector.ymm[1] = index);
+        }
+    }
+    for bytes in [&[0x0f, 0xf7, 0xca][..], &[0x66, 0x0f, 0xf7, 0xca], &[0xc5, 0xf9, 0xf7, 0xca]] {
+        for _ in 0..50 {
+            compare_as(decode(bytes).code(), bytes, &mut random, |_| {});
+        }
     }
 }
 
@@ -110,25 +129,34 @@ fn value(random: &mut Random) -> u64 {
 }
 
 fn compare(code: Code, bytes: &[u8], random: &mut Random, round: u64) {
-    let mut bytes = bytes.to_vec();
-    let insn = decode(&bytes);
-    if (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Immediate8) {
-        *bytes.last_mut().unwrap() = random.next() as u8;
-    }
+    let insn = vary(decode(bytes), random);
+    let mut encoder = Encoder::new(64);
+    encoder.encode(&insn, 0).unwrap_or_else(|error| panic!("{code:?}: {error}"));
+    let bytes = encoder.take_buffer();
+    let control = [0, 0x40, 0x8000, 0x8040][(round % 4) as usize] | (random.next() as u32 & 0x603f);
+    compare_as(code, &bytes, random, |guest| guest.cpu.vector.mxcsr |= control);
+}
+
+fn compare_as(code: Code, bytes: &[u8], random: &mut Random, prepare: impl Fn(&mut Fixture)) {
+    let insn = decode(bytes);
     let mut guest = Fixture::with_values(random, value);
-    guest.cpu.vector.mxcsr = 0x1f80 | [0, 0x40, 0x8000, 0x8040][(round % 4) as usize] | (random.next() as u32 & 0x603f);
+    prepare(&mut guest);
+    guest.cpu.gpr[7] = PAGE;
     let mut memory = Operand([0; 64]);
     for chunk in memory.0.chunks_mut(8) {
         chunk.copy_from_slice(&value(random).to_le_bytes());
     }
     guest.write(PAGE, &memory.0);
     let mut host = registers(&guest);
-    host.gpr[14] = memory.0.as_mut_ptr() as u64;
-    let result = guest.execute(&bytes);
+    (host.gpr[7], host.gpr[14]) = (memory.0.as_mut_ptr() as u64, memory.0.as_mut_ptr() as u64);
+    let result = guest.execute(bytes);
     assert!(result.is_ok(), "{code:?} {bytes:02x?} raised {result:?}");
-    native::execute(&bytes, &mut host, has_avx());
+    native::execute(bytes, &mut host, has_avx());
     let mut ours = registers(&guest);
     ours.gpr[14] = host.gpr[14];
+    if ours.gpr[7] == PAGE {
+        ours.gpr[7] = host.gpr[7];
+    }
     (ours.gpr[4], ours.gpr[15], ours.mxcsr_host) = (host.gpr[4], host.gpr[15], host.mxcsr_host);
     if insn.rflags_modified() == 0 {
         ours.flags = host.flags;
@@ -145,6 +173,32 @@ fn compare(code: Code, bytes: &[u8], random: &mut Random, round: u64) {
     check_mmx(&guest, &insn, code);
 }
 
+/// The same instruction with other registers (never RSP, RDI, R14 and R15) and another immediate.
+fn vary(mut insn: Instruction, random: &mut Random) -> Instruction {
+    for i in 0..insn.op_count() {
+        if insn.op_kind(i) == OpKind::Immediate8 {
+            insn.set_immediate8(random.next() as u8);
+        }
+        if insn.op_kind(i) != OpKind::Register {
+            continue;
+        }
+        let old = insn.op_register(i);
+        let number = (random.next() % 16) as u32;
+        let gpr = if matches!(number, 4 | 7 | 14 | 15) { 9 } else { number };
+        insn.set_op_register(
+            i,
+            match () {
+                () if old.is_xmm() => Register::XMM0 + number,
+                () if old.is_ymm() => Register::YMM0 + number,
+                () if old.is_mm() => Register::MM0 + number % 8,
+                () if old.is_gpr32() => Register::EAX + gpr,
+                () => Register::RAX + gpr,
+            },
+        );
+    }
+    insn
+}
+
 fn registers(guest: &Fixture) -> Registers {
     let cpu = &guest.cpu;
     Registers {
@@ -158,7 +212,7 @@ fn registers(guest: &Fixture) -> Registers {
 }
 
 /// MMX instructions set TOP and the tags, and the exponent of what they write.
-fn check_mmx(guest: &Fixture, insn: &iced_x86::Instruction, code: Code) {
+fn check_mmx(guest: &Fixture, insn: &Instruction, code: Code) {
     let touches = (0..insn.op_count()).any(|i| insn.op_register(i).is_mm());
     let x87 = &guest.cpu.x87;
     let (status, valid) = if touches { (0x0041, 0xff) } else { (0x2841, 0x12) };
