@@ -1,18 +1,17 @@
 //! A vCPU in 64-bit mode with a little memory, and a way to execute one instruction on it.
 
-use super::super::{host_lacks, prepare, select};
-use super::enumerate::decode;
+use super::super::{host_lacks, prepare};
 use crate::bus::{Bus, Signals};
+use crate::decode::{self, Decoded};
 use crate::fault::{Exception, Flow};
 use crate::flags::LazyFlags;
 use crate::memory::phys::OwnedMemory;
 use crate::memory::tlb::Tlb;
 use crate::model::CpuModel;
-use crate::op::{AddressMode, Env, Op, Repeat};
+use crate::op::Env;
 use crate::segment::{ATTR_CODE, ATTR_L, ATTR_P, ATTR_RW, ATTR_S, Segment, TableRegister, seg};
 use crate::units::{GuestPhysAddr, InsnCount};
-use crate::vcpu::{Activity, GPR_ZERO, Mode, Shadow, Vcpu, cr};
-use iced_x86::{Instruction, Register};
+use crate::vcpu::{Activity, Mode, Shadow, Vcpu, cr};
 
 /// The memory operand of most tests: a page with a page that is not present behind it.
 pub const PAGE: u64 = 0x1_f000;
@@ -96,12 +95,11 @@ impl Fixture {
         Fixture { cpu: vcpu(), ram }
     }
 
-    /// Executes one instruction of 64-bit code.
+    /// Executes one instruction, in the mode that the vCPU is in.
     pub fn execute(&mut self, bytes: &[u8]) -> Result<Flow, Exception> {
-        let insn = decode(bytes);
-        assert!(!insn.is_invalid(), "{bytes:02x?} is no instruction");
-        let mut op = operation(&insn);
-        op.exec = select(&insn, &mut op).unwrap_or_else(|| panic!("{:?} is not selected", insn.code()));
+        let Decoded::Op { op, .. } = decode::decode(bytes, 0, self.cpu.mode.code, CpuModel::V3) else {
+            panic!("{bytes:02x?} is cut off");
+        };
         let mut bus = NoBoard;
         let mut env = Env {
             mem: &mut self.ram.memory,
@@ -122,33 +120,6 @@ impl Fixture {
         let mut out = [0; N];
         assert!(self.ram.memory.read(GuestPhysAddr(at), &mut out));
         out
-    }
-}
-
-/// What the decoder prefills.
-pub fn operation(insn: &Instruction) -> Op {
-    let number = |register: Register| match register {
-        Register::None => GPR_ZERO as u8,
-        other => other.number() as u8,
-    };
-    Op {
-        exec: |_, _, _| unreachable!("select sets it"),
-        imm: 0,
-        disp: insn.memory_displacement64() as i64,
-        base: number(insn.memory_base()),
-        index: number(insn.memory_index()),
-        scale: insn.memory_index_scale().trailing_zeros() as u8,
-        seg: seg::DS as u8,
-        amode: AddressMode::Flat64,
-        r1: 0,
-        r2: 0,
-        r3: 0,
-        off: 0,
-        len: insn.len() as u8,
-        idx: 0,
-        osize: 4,
-        rep: Repeat::None,
-        extra: 0,
     }
 }
 

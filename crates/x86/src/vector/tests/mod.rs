@@ -3,6 +3,7 @@
 mod coverage;
 mod enumerate;
 mod fixture;
+mod legacy_modes;
 mod memory;
 mod native;
 mod random;
