@@ -149,7 +149,7 @@ pub fn compare_to_flags(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<F
         (UNORDERED, fpu.stack_fault(false))
     } else {
         let outcome = host::arithmetic(op.r2, fpu.control, fpu.st(0), fpu.st(i));
-        (outcome.status, fpu.accept(&outcome, status::C1))
+        (outcome.status, fpu.accept(&outcome, 0))
     };
     if done {
         fpu.pop_times(op.r3 & POPS);
@@ -167,6 +167,9 @@ pub fn in_place(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Tra
     let fpu = &mut cpu.x87;
     let remainder = matches!(op.r2, operation::REMAINDER | operation::REMAINDER_NEAREST);
     let binary = remainder || op.r2 == operation::SCALE;
+    if remainder {
+        fpu.set_codes(status::C2, 0);
+    }
     if fpu.is_empty(0) || binary && fpu.is_empty(1) {
         if fpu.stack_fault(false) {
             fpu.set_st(0, INDEFINITE);
@@ -174,7 +177,7 @@ pub fn in_place(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Tra
     } else {
         let (a, b) = (fpu.st(0), fpu.st(1));
         let (outcome, codes) = if remainder {
-            (partial_remainder(op.r2, fpu.control, a, b), status::CODES)
+            partial_remainder(op.r2, fpu.control, a, b)
         } else {
             (host::arithmetic(op.r2, fpu.control, a, b), status::C1)
         };
@@ -190,20 +193,29 @@ pub fn in_place(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Tra
 /// is left to the processor (SDM Vol. 2A, FPREM); Intel's reduce by 32 plus the difference
 /// modulo 32 bits of quotient, truncated. That step is the whole remainder by the divisor
 /// scaled up to that distance.
-fn partial_remainder(code: u8, control: u16, a: u128, b: u128) -> Outcome {
+///
+/// Returns which condition codes change, too: C0 and C3 belong to quotients.
+fn partial_remainder(code: u8, control: u16, a: u128, b: u128) -> (Outcome, u16) {
+    let number = |x| !matches!(number::class(x), Class::Unsupported | Class::Quiet | Class::Signalling);
     let finite = |x| matches!(number::class(x), Class::Normal | Class::Denormal);
-    if !finite(a) || !finite(b) {
-        return host::arithmetic(code, control, a, b);
+    let distance = if finite(a) && finite(b) { number::normalised(a).0 - number::normalised(b).0 } else { 0 };
+    let mut outcome =
+        if distance < 64 { host::arithmetic(code, control, a, b) } else { first_remainder(control, a, b, distance) };
+    let stopped = exception::BEFORE & !(control & exception::DENORMAL);
+    if number(a) && number(b) && outcome.status & stopped == 0 {
+        return (outcome, status::CODES);
     }
-    let ((a_exponent, _), (b_exponent, significand)) = (number::normalised(a), number::normalised(b));
-    let distance = a_exponent - b_exponent;
-    if distance < 64 {
-        return host::arithmetic(code, control, a, b);
-    }
+    outcome.status &= exception::ALL;
+    (outcome, status::C1 | status::C2)
+}
+
+/// The partial step of [`partial_remainder`].
+fn first_remainder(control: u16, a: u128, b: u128, distance: i32) -> Outcome {
     let denormal = number::class(b) == Class::Denormal;
     if denormal && control & exception::DENORMAL == 0 {
         return Outcome { value: a, status: exception::DENORMAL };
     }
+    let ((a_exponent, _), (_, significand)) = (number::normalised(a), number::normalised(b));
     let scaled = a_exponent - (32 + distance % 32);
     let divisor = if scaled >= 1 {
         number::pack(false, scaled as u16, significand)

@@ -13,7 +13,9 @@
 //! |---|---|
 //! | C0, C2, C3 after arithmetic, loads, stores, FXCH, FABS, ... | unchanged |
 //! | C1 after FFREE, FINCSTP, FDECSTP, FABS, FCHS, FXCH, FLD, FST | 0 |
-//! | C1 after FNOP, FCMOVcc without stack fault | unchanged |
+//! | C1 after FNOP, FCMOVcc, FCOMI, FUCOMI without stack fault | unchanged |
+//! | C0, C3 after FPREM, FPREM1 of a NaN or with an invalid operand | unchanged, C1 and C2 are 0 |
+//! | FSTPNCE (D9 D8+i) of an empty register | pops and does nothing else |
 //! | C0, C1, C2, C3 after FNINIT | 0; after FNCLEX, FNSTENV unchanged |
 //! | C0, C2, C3 of a comparison with an empty register | unordered, also unmasked |
 //! | OF, SF, AF after FCOMI and FUCOMI | 0; ZF, PF, CF are set even if unmasked #I stops the pop |

@@ -186,7 +186,8 @@ fn store_form(code: Code, i: u8) -> Option<Form> {
         Fisttp_m64int => store(TRUNCATED64, 1),
         Fbstp_m80bcd => store(BCD, 1),
         Fst_sti => Some(Form(transfer::store_register, i, 0, 0)),
-        Fstp_sti | Fstpnce_sti | Fstp_sti_DFD0 | Fstp_sti_DFD8 => Some(Form(transfer::store_register, i, 0, 1)),
+        Fstp_sti | Fstp_sti_DFD0 | Fstp_sti_DFD8 => Some(Form(transfer::store_register, i, 0, 1)),
+        Fstpnce_sti => Some(Form(transfer::store_register_unchecked, i, 0, 0)),
         _ => None,
     }
 }

@@ -171,6 +171,20 @@ pub fn store_register(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flo
     Ok(Flow::Next)
 }
 
+/// FSTPNCE, an undocumented FSTP ST(i) that takes an empty register for nothing to do but pop.
+pub fn store_register_unchecked(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
+    check(cpu)?;
+    let fpu = &mut cpu.x87;
+    fpu.set_codes(status::C1, 0);
+    if !fpu.is_empty(0) {
+        let value = fpu.st(0);
+        fpu.set_st(usize::from(op.r1), value);
+    }
+    fpu.pop();
+    note(cpu, op);
+    Ok(Flow::Next)
+}
+
 /// FXCH: an empty register counts as an indefinite value.
 pub fn exchange(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     check(cpu)?;

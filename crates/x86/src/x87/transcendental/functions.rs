@@ -103,12 +103,15 @@ pub fn log2(x: Wide) -> Wide {
     Wide::ratio(e, 0).add(near).add(log2_quotient(m.sub(c), m.add(c)))
 }
 
-/// log2(1 + x) for x above -1 and not zero.
-pub fn log2_plus_one(x: Wide) -> Wide {
+/// log2(1 + x) for x above -1 and not zero, and whether it is exact.
+pub fn log2_plus_one(x: Wide) -> (Wide, bool) {
     if x.exponent < -6 {
-        return log2_quotient(x, x.add(Wide::ratio(2, 0)));
+        return (log2_quotient(x, x.add(Wide::ratio(2, 0))), false);
     }
-    log2(x.add(Wide::ratio(1, 0)))
+    let sum = x.add(Wide::ratio(1, 0));
+    // Of larger x the one is cut off.
+    let power_of_two = sum.significand << 1 == 0 && x.exponent < 127;
+    (log2(sum), power_of_two)
 }
 
 /// log2((1 + s) / (1 - s)) with s = `above` / `below`, at most about 1/64.

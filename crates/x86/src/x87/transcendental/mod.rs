@@ -8,8 +8,8 @@
 //! Intel's processors (SDM Vol. 1, 8.3.8), on which the sine of a large angle depends.
 //!
 //! As on Intel's processors: the precision exception is signalled for every result that is not
-//! zero or special; F2XM1 of more than one in magnitude, and FYL2XP1 of one or more,
-//! which the manual leaves open, give ST(0) itself.
+//! zero or special; F2XM1 of more than one in magnitude, and FYL2XP1 of -1 or less, which
+//! the manual leaves open, give ST(0) itself; FYL2XP1 is right for all of its other operands.
 
 mod functions;
 mod tables;
@@ -139,7 +139,7 @@ fn scaled_log2(control: u16, x: u128, y: u128) -> Outcome {
         return match number::class(y) {
             Class::Zero => INVALID,
             Class::Infinity => exact(value),
-            _ => with_denormal(control, &[x, y], || Outcome { value, status: exception::ZERO_DIVIDE }),
+            _ => Outcome { value, status: exception::ZERO_DIVIDE },
         };
     }
     if number::is_negative(x) {
@@ -175,10 +175,11 @@ fn scaled_log2_plus_one(control: u16, x: u128, y: u128) -> Outcome {
         if is_zero(x) || is_zero(y) {
             return exact(sign);
         }
-        if number::exponent(x) >= 0x3fff {
+        if number::is_negative(x) && number::exponent(x) >= 0x3fff {
             return Outcome { value: x, status: exception::PRECISION };
         }
-        functions::log2_plus_one(Wide::from_number(x)).mul(Wide::from_number(y)).round(control, false)
+        let (logarithm, exact) = functions::log2_plus_one(Wide::from_number(x));
+        logarithm.mul(Wide::from_number(y)).round(control, exact)
     })
 }
 
