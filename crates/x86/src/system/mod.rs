@@ -32,6 +32,8 @@ mod tss;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transfer_tests;
 
 use crate::op::{Exec, Op};
 use iced_x86::Instruction;

@@ -243,11 +243,11 @@ impl Vcpu {
         let segment = self.code_segment(env, &descriptor, cpl)?;
         self.commit_cs(segment, state.rip);
         self.seg[seg::SS] = self.check_usable_stack(env, stack, cpl, BY_TASK)?;
+        self.update_mode();
         for index in [seg::ES, seg::DS, seg::FS, seg::GS] {
             let segment = self.check_data_segment(env, state.segments[index], cpl, vector::TS)?;
             self.seg[index] = segment;
         }
-        self.update_mode();
         Ok(())
     }
 }
