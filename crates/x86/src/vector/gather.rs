@@ -51,12 +51,18 @@ fn gather<const INDEX: usize, const BYTES: usize>(cpu: &mut Vcpu, env: &mut Env<
         let value = load_element::<BYTES>(cpu, env, op, linear)?;
         set_element::<BYTES>(&mut cpu.vector.ymm[target], i, value);
         set_element::<BYTES>(&mut cpu.vector.ymm[mask], i, 0);
+        clear_behind::<BYTES>(&mut cpu.vector.ymm[target], count);
     }
-    for i in count..32 / BYTES {
-        set_element::<BYTES>(&mut cpu.vector.ymm[target], i, 0);
-    }
+    clear_behind::<BYTES>(&mut cpu.vector.ymm[target], count);
     cpu.vector.ymm[mask] = [0; 4];
     Ok(Flow::Next)
+}
+
+/// Clears what lies behind the elements: processors do so with the first element that they load.
+fn clear_behind<const BYTES: usize>(vector: &mut [u64; 4], count: usize) {
+    for i in count..32 / BYTES {
+        set_element::<BYTES>(vector, i, 0);
+    }
 }
 
 /// Makes mask elements all ones or zero by their signs; what lies behind them becomes zero.

@@ -119,7 +119,7 @@ fn a_gather_that_faults_goes_on_behind_what_it_has() {
     guest.cpu.vector.ymm[1] = [0x4_0000_0000, 0x1000, 0, 0];
     guest.cpu.vector.ymm[5] = [u64::MAX, 0x8000_0000_8000_0000, u64::MAX, u64::MAX];
     assert_eq!(guest.execute(&bytes).unwrap_err(), page_fault(ABSENT, 0));
-    assert_eq!(guest.cpu.vector.ymm[0], [0xaaaa_aaaa_aaaa_aaaa, 7, 7, 7]);
+    assert_eq!(guest.cpu.vector.ymm[0], [0xaaaa_aaaa_aaaa_aaaa, 7, 0, 0]);
     assert_eq!(guest.cpu.vector.ymm[5], [0, u64::MAX, 0, 0]);
     guest.cpu.vector.ymm[1][1] = 0;
     guest.execute(&bytes).unwrap();
