@@ -52,11 +52,13 @@ impl Mtrrs {
     /// What firmware sets up: everything is write-back, but for the VGA window and the
     /// physical range from `hole` (a multiple of its own size) up to 4 GiB.
     pub fn set_as_firmware(&mut self, hole: u32) {
+        let size = (1 << 32) - u64::from(hole);
+        assert!(size.is_power_of_two() && u64::from(hole).is_multiple_of(size), "one range covers the hole");
         let whole = WRITE_BACK * 0x0101_0101_0101_0101;
         self.fixed = [whole; FIXED];
         self.fixed[2] = UNCACHEABLE;
         self.base[0] = u64::from(hole) | UNCACHEABLE;
-        self.mask[0] = PHYS_MASK & !0xfff & !((1 << 32) - u64::from(hole) - 1) | VALID;
+        self.mask[0] = PHYS_MASK & !0xfff & !(size - 1) | VALID;
         self.default = ENABLE | ENABLE_FIXED | WRITE_BACK;
     }
 
