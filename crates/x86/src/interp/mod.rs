@@ -166,12 +166,14 @@ impl Interpreter {
         let stepping = cpu.rflags_system & flags::TF != 0;
         cpu.shadow = Shadow::None;
         cpu.rflags_system &= !flags::RF;
+        if !stepping {
+            return self.run_code(cpu, env, true);
+        }
+        // Entering a handler, by the instruction itself or by its fault, takes the trap away.
+        cpu.debug_pending |= crate::system::debug::DR6_BS;
         let until = std::mem::replace(&mut env.until, cpu.count + 1);
         let ran = self.run_code(cpu, env, true);
         env.until = until;
-        if stepping && !matches!(ran, Ran::Faulted | Ran::Exit(Exit::Shutdown)) {
-            cpu.debug_pending |= crate::system::debug::DR6_BS;
-        }
         ran
     }
 
@@ -243,7 +245,12 @@ fn finish(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, outcome: Result<Flow, Trap
             match flow {
                 Flow::Jump => {}
                 Flow::Next | Flow::Leave => cpu.rip = cpu.next_rip(op),
-                Flow::Repeat => cpu.rip = cpu.op_rip(op),
+                Flow::Repeat => {
+                    // Between iterations RF is set: events push it so, and an instruction
+                    // breakpoint does not hit again (SDM Vol. 3B, 18.3.1.1).
+                    cpu.rip = cpu.op_rip(op);
+                    cpu.rflags_system |= flags::RF;
+                }
                 Flow::Stop => {
                     cpu.rip = cpu.next_rip(op);
                     let exit = if cpu.activity == Activity::Running { Exit::Yield } else { Exit::Halted };

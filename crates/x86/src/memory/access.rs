@@ -342,6 +342,7 @@ impl Vcpu {
         let tail =
             if crosses { Some(self.translate(env, self.wrap_linear(last & !0xfff), intent, view)?) } else { None };
         self.watch(linear, bytes as u64, intent == Intent::Write);
+        env.leave |= self.debug_pending != 0;
         let mut value = read_physical(env, first, head, at);
         if let Some(second) = tail {
             value |= read_physical(env, second, bytes - head, at) << (8 * head);
@@ -376,6 +377,7 @@ impl Vcpu {
             None
         };
         self.watch(linear, bytes as u64, true);
+        env.leave |= self.debug_pending != 0;
         write_physical(env, first, head, value, at);
         if let Some(second) = tail {
             write_physical(env, second, bytes - head, value >> (8 * head), at);

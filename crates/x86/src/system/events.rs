@@ -69,6 +69,8 @@ impl Vcpu {
     /// A triple fault: `self.activity` is then [`Activity::Shutdown`].
     pub fn deliver_fault(&mut self, env: &mut Env<'_>) -> Result<(), Shutdown> {
         let mut exception = self.fault;
+        // Breakpoints that the faulting instruction met on its way are not reported.
+        self.debug_pending = 0;
         loop {
             self.note_exception(&exception);
             let event = Event {

@@ -1,6 +1,7 @@
 //! Entering a handler through the interrupt table of the current mode: the real-mode vector
 //! table, and the 16-, 32- and 64-bit gates (SDM Vol. 3A, 6.12 and 6.14; Vol. 2, INT n).
 
+use super::debug::DR6_BS;
 use super::descriptor::{Descriptor, Gate, is_null, kind};
 use super::events::Event;
 use super::stack_cursor::StackCursor;
@@ -34,8 +35,16 @@ impl Vcpu {
     /// new task.
     pub(crate) fn enter_gate(&mut self, env: &mut Env<'_>, event: &Event) -> Result<(), Trap> {
         if self.mode.real {
-            return self.enter_real(env, event);
+            self.enter_real(env, event)?;
+        } else {
+            self.enter_by_gate(env, event)?;
         }
+        // TF is clear now: the instruction that led here makes no single-step trap.
+        self.debug_pending &= !DR6_BS;
+        Ok(())
+    }
+
+    fn enter_by_gate(&mut self, env: &mut Env<'_>, event: &Event) -> Result<(), Trap> {
         let (raw, upper) = self.read_gate(env, event)?;
         let gate = Gate::from_raw(raw, upper);
         if gate.kind == kind::TASK_GATE {

@@ -1,5 +1,6 @@
 //! The instructions that raise interrupts: INT n, INT3, INTO, INT1 (SDM Vol. 2, INT n).
 
+use super::debug::DR6_BS;
 use super::events::{Event, Shutdown};
 use super::stack_cursor::StackCursor;
 use crate::fault::{Flow, Trap, vector};
@@ -113,6 +114,7 @@ impl Vcpu {
         }
         self.commit_stack(&stack);
         self.rflags_system &= !(flags::TF | flags::RF | if iopl3 { flags::IF } else { flags::VIF });
+        self.debug_pending &= !DR6_BS;
         self.commit_cs(Segment::v86((target >> 16) as u16), u64::from(target & 0xffff));
         Ok(jumped(env))
     }

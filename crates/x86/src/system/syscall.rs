@@ -1,5 +1,6 @@
 //! SYSCALL, SYSRET, SYSENTER, SYSEXIT, as Intel processors do them (SDM Vol. 2).
 
+use super::debug::DR6_BS;
 use super::descriptor::is_null;
 use super::interrupt::jumped;
 use crate::fault::{Flow, Trap};
@@ -43,6 +44,13 @@ impl Vcpu {
         let size = if is_64bit { ATTR_L } else { ATTR_DB };
         self.commit_cs(flat(code, cpl, ATTR_CODE | size), rip);
     }
+
+    /// SYSCALL and SYSRET make their single-step trap by the TF that they load, so that a kernel
+    /// that masks TF is not stepped, and SYSRET completes the step of the SYSCALL.
+    fn step_by_new_flags(&mut self) {
+        let trap = if self.rflags_system & flags::TF != 0 { DR6_BS } else { 0 };
+        self.debug_pending = self.debug_pending & !DR6_BS | trap;
+    }
 }
 
 fn syscall(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
@@ -53,6 +61,7 @@ fn syscall(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     let flags = cpu.rflags() & !flags::RF;
     cpu.gpr[R11] = flags;
     cpu.set_rflags(flags & !cpu.msrs.fmask);
+    cpu.step_by_new_flags();
     let selector = (cpu.msrs.star >> 32) as u16;
     cpu.enter_flat(selector & 0xfffc, (selector & 0xfffc).wrapping_add(8), 0, true, cpu.msrs.lstar);
     Ok(jumped(env))
@@ -69,6 +78,7 @@ fn sysret(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
         return Err(cpu.gp0());
     }
     cpu.set_rflags(cpu.gpr[R11] & flags::ALL & !(flags::RF | flags::VM));
+    cpu.step_by_new_flags();
     let selector = (cpu.msrs.star >> 48) as u16;
     let (code, rip) = if to_64bit { (selector.wrapping_add(16), rcx) } else { (selector, rcx & 0xffff_ffff) };
     cpu.enter_flat(code | 3, selector.wrapping_add(8) | 3, 3, to_64bit, rip);
