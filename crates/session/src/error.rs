@@ -8,8 +8,8 @@ use crate::ending::{STATUS_BAD_REQUEST, STATUS_HOST_FAILURE};
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The machine cannot be built as asked, or the kernel cannot be booted on it.
-    #[error("{0}")]
-    Machine(#[from] machine::boot::BootError),
+    #[error(transparent)]
+    Machine(#[from] machine::MachineError),
     /// The host refused something while it was being done.
     #[error("{doing}: {source}")]
     Host {

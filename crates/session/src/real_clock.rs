@@ -4,7 +4,10 @@
 //! for. This only says how far the two have drifted: what to add when the machine is behind,
 //! and how long to hold it back when it is ahead.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use x86::VirtualTime;
+use x86::units::UNITS_PER_NS;
 
 /// Drift below this is left alone: each correction is an input, and inputs cost a record.
 const TOLERANCE_NS: u64 = 2_000_000;
@@ -13,7 +16,7 @@ const TOLERANCE_NS: u64 = 2_000_000;
 #[derive(Debug)]
 pub struct RealClock {
     host_start: Instant,
-    virtual_start_ns: u64,
+    virtual_start: VirtualTime,
 }
 
 /// What to do about the drift.
@@ -21,40 +24,46 @@ pub struct RealClock {
 pub enum Drift {
     /// Near enough.
     None,
-    /// The guest is late by this many nanoseconds.
-    Behind(u64),
+    /// The guest is late: its clock should move forward to this.
+    Behind(VirtualTime),
     /// The guest is early by this much.
     Ahead(Duration),
 }
 
 impl RealClock {
-    /// Starts with the guest at `virtual_ns` and the host at `host`.
-    pub fn start(virtual_ns: u64, host: Instant) -> Self {
-        RealClock { host_start: host, virtual_start_ns: virtual_ns }
+    /// Starts with the guest at `virtual_start` and the host at `host_start`.
+    pub fn start(virtual_start: VirtualTime, host_start: Instant) -> Self {
+        RealClock { host_start, virtual_start }
     }
 
-    /// The virtual time that belongs to the host's `now`, in nanoseconds.
-    pub fn target_ns(&self, now: Instant) -> u64 {
-        let elapsed = now.saturating_duration_since(self.host_start).as_nanos();
-        self.virtual_start_ns.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    /// The virtual time that belongs to the host's `now`.
+    pub fn target(&self, now: Instant) -> VirtualTime {
+        let elapsed_ns = now.saturating_duration_since(self.host_start).as_nanos();
+        self.virtual_start.after_ns(u64::try_from(elapsed_ns).unwrap_or(u64::MAX))
     }
 
-    /// Compares the guest's `virtual_ns` with the host's `now`.
-    pub fn drift(&self, virtual_ns: u64, now: Instant) -> Drift {
-        let target_ns = self.target_ns(now);
-        if virtual_ns > target_ns.saturating_add(TOLERANCE_NS) {
-            Drift::Ahead(Duration::from_nanos(virtual_ns - target_ns))
-        } else if target_ns > virtual_ns.saturating_add(TOLERANCE_NS) {
-            Drift::Behind(target_ns - virtual_ns)
+    /// Compares the guest's time with the host's `now`.
+    pub fn drift(&self, guest: VirtualTime, now: Instant) -> Drift {
+        let target = self.target(now);
+        if guest > target.after_ns(TOLERANCE_NS) {
+            Drift::Ahead(self.until(guest, now))
+        } else if target > guest.after_ns(TOLERANCE_NS) {
+            Drift::Behind(target)
         } else {
             Drift::None
         }
     }
 
-    /// How long until the guest's time may be `virtual_ns`; zero if it may be already.
-    pub fn until(&self, virtual_ns: u64, now: Instant) -> Duration {
-        Duration::from_nanos(virtual_ns.saturating_sub(self.target_ns(now)))
+    /// How long until the guest's time may be `time`; zero if it may be already. Rounded up.
+    pub fn until(&self, time: VirtualTime, now: Instant) -> Duration {
+        let units = time.units().saturating_sub(self.target(now).units());
+        Duration::from_nanos(units.div_ceil(UNITS_PER_NS))
     }
+}
+
+/// The host's time in whole seconds since 1970, for a guest that starts now; 0 on a host that is older.
+pub fn host_unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -64,13 +73,14 @@ mod tests {
     #[test]
     fn drift_is_measured_from_the_common_start() {
         let host = Instant::now();
-        let clock = RealClock::start(500, host);
+        let ns = VirtualTime::from_ns;
+        let clock = RealClock::start(ns(500), host);
         let later = host + Duration::from_millis(10);
-        assert_eq!(clock.target_ns(later), 10_000_500);
-        assert_eq!(clock.drift(9_999_000, later), Drift::None);
-        assert_eq!(clock.drift(500, later), Drift::Behind(10_000_000));
-        assert_eq!(clock.drift(30_000_500, later), Drift::Ahead(Duration::from_millis(20)));
-        assert_eq!(clock.until(12_000_500, later), Duration::from_millis(2));
-        assert_eq!(clock.until(12, later), Duration::ZERO);
+        assert_eq!(clock.target(later), ns(10_000_500));
+        assert_eq!(clock.drift(ns(9_999_000), later), Drift::None);
+        assert_eq!(clock.drift(ns(500), later), Drift::Behind(ns(10_000_500)));
+        assert_eq!(clock.drift(ns(30_000_500), later), Drift::Ahead(Duration::from_millis(20)));
+        assert_eq!(clock.until(ns(12_000_500), later), Duration::from_millis(2));
+        assert_eq!(clock.until(ns(12), later), Duration::ZERO);
     }
 }

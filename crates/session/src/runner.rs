@@ -17,6 +17,7 @@ use crate::mailbox::Mailbox;
 use crate::real_clock::{Drift, RealClock};
 use crate::slice::Slice;
 use crate::vm::{Stop, Vm};
+use x86::VirtualTime;
 
 /// The longest wait before the session looks outside again, while the machine could run.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
@@ -59,38 +60,50 @@ impl<'a> Runner<'a> {
             if limit.is_some_and(|limit| vm.insn_count() >= limit) {
                 return Ok(Ending::MaxInsns);
             }
-            self.feed(vm, idle)?;
+            let fed = self.feed(vm, idle)?;
+            // A file's bytes go in when the guest idles. If it takes none then, time goes on for it.
+            let jump = self.clock.is_none() && (fed == 0 && idle || !self.input.has_more_now());
             idle = false;
-            match self.run_slice(vm, limit)? {
+            match self.run_slice(vm, limit, jump)? {
                 Stop::Until => {}
                 Stop::PowerOff => return Ok(Ending::PowerOff),
                 Stop::Reset => return Ok(Ending::Reset),
                 Stop::TripleFault => return Ok(Ending::TripleFault),
                 Stop::DebugExit(status) => return Ok(Ending::DebugExit(status)),
-                Stop::Idle { wake_ns } => {
+                Stop::Dead => return Ok(Ending::HaltedForEver),
+                Stop::Idle { wake } => {
                     idle = true;
-                    let takes_bytes = vm.serial_can_receive();
-                    if takes_bytes && self.input.has_more_now() {
-                        continue;
-                    }
-                    // Bytes that the port has no room for do not wake the guest either.
-                    let none_will_come = self.input.is_exhausted() || (!takes_bytes && self.input.is_complete());
-                    if wake_ns.is_none() && none_will_come {
+                    if self.stays_idle(vm, wake) {
                         return Ok(Ending::HaltedForEver);
                     }
-                    self.wait_for(vm, wake_ns);
+                    self.wait_for(vm, wake);
                 }
             }
             self.follow_host_clock(vm);
         }
     }
 
-    fn run_slice(&mut self, vm: &mut dyn Vm, limit: Option<u64>) -> Result<Stop, SessionError> {
+    /// Whether an idle guest can never be woken: no timer, and no byte that will come or fit.
+    fn stays_idle(&self, vm: &dyn Vm, wake: Option<VirtualTime>) -> bool {
+        let none_fits = self.input.is_complete() && !self.takes_bytes(vm);
+        wake.is_none() && (self.input.is_exhausted() || none_fits)
+    }
+
+    /// Whether the guest's serial port should be given a byte, if there is one.
+    ///
+    /// What a person types goes in whenever there is room. Other input is not lost on a guest
+    /// that has not started to listen: it waits for the port's RTS line, as a sender with
+    /// hardware flow control does.
+    fn takes_bytes(&self, vm: &dyn Vm) -> bool {
+        vm.serial_can_receive() && (self.input.has_keys() || vm.serial_requests_to_send())
+    }
+
+    fn run_slice(&mut self, vm: &mut dyn Vm, limit: Option<u64>, jump: bool) -> Result<Stop, SessionError> {
         let from = vm.insn_count();
         let until = [Some(from.saturating_add(self.slice.insns())), self.input.next_feed(from), limit];
         let until = until.into_iter().flatten().min().unwrap_or(from);
         let start = Instant::now();
-        let stop = vm.run(until);
+        let stop = vm.run(until, jump);
         self.slice.learn(vm.insn_count() - from, start.elapsed());
 
         let (serial, debug) = vm.take_output();
@@ -126,43 +139,48 @@ impl<'a> Runner<'a> {
         Ok(None)
     }
 
-    fn feed(&mut self, vm: &mut dyn Vm, idle: bool) -> Result<(), SessionError> {
-        if !self.input.may_feed(vm.insn_count(), idle) {
-            return Ok(());
-        }
-        while vm.serial_can_receive() {
-            match self.input.next_byte().map_err(SessionError::host("reading standard input"))? {
-                Some(byte) => vm.serial_byte(byte),
-                None => break,
+    /// Gives the guest what it takes of the bytes that are there; returns how many.
+    fn feed(&mut self, vm: &mut dyn Vm, idle: bool) -> Result<usize, SessionError> {
+        let mut fed = 0;
+        if self.input.may_feed(vm.insn_count(), idle) {
+            while self.takes_bytes(vm) {
+                match self.input.next_byte().map_err(SessionError::host("reading standard input"))? {
+                    Some(byte) => vm.serial_byte(byte),
+                    None => break,
+                }
+                fed += 1;
             }
         }
-        Ok(())
+        Ok(fed)
     }
 
-    /// Every vCPU waits, the next timer is due at `wake_ns`: waits for it or for something from outside.
-    fn wait_for(&mut self, vm: &mut dyn Vm, wake_ns: Option<u64>) {
+    /// Every vCPU waits, the next timer is due at `wake`: waits for it or for something from outside.
+    fn wait_for(&mut self, vm: &mut dyn Vm, wake: Option<VirtualTime>) {
+        if self.takes_bytes(vm) && self.input.has_more_now() {
+            return;
+        }
         let for_bytes = self.input.room() > 0;
         let Some(clock) = &self.clock else {
             // Virtual time does not wait for a timer, only for the outside.
-            if wake_ns.is_none() {
+            if wake.is_none() {
                 self.mailbox.wait(None, for_bytes);
             }
             return;
         };
-        self.mailbox.wait(wake_ns.map(|wake_ns| clock.until(wake_ns, Instant::now())), for_bytes);
+        self.mailbox.wait(wake.map(|wake| clock.until(wake, Instant::now())), for_bytes);
         // Whatever ended the wait happens at the host's time, however short the wait was.
-        let behind_ns = clock.target_ns(Instant::now()).saturating_sub(vm.virtual_ns());
-        if behind_ns > 0 {
-            vm.advance_clock(behind_ns);
+        let target = clock.target(Instant::now());
+        if target > vm.now() {
+            vm.clock_to(target);
         }
     }
 
     /// Keeps a busy guest's time beside the host's.
     fn follow_host_clock(&mut self, vm: &mut dyn Vm) {
         let Some(clock) = &self.clock else { return };
-        match clock.drift(vm.virtual_ns(), Instant::now()) {
+        match clock.drift(vm.now(), Instant::now()) {
             Drift::None => {}
-            Drift::Behind(by_ns) => vm.advance_clock(by_ns),
+            Drift::Behind(target) => vm.clock_to(target),
             Drift::Ahead(by) => self.mailbox.wait(Some(by.min(LONGEST_PAUSE)), self.input.room() > 0),
         }
     }

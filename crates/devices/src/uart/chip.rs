@@ -152,6 +152,11 @@ impl Chip {
         !self.loopback() && self.received.len() < self.capacity()
     }
 
+    /// The RTS pin: the guest asks for bytes. Loopback switches the pin off.
+    pub fn requests_to_send(&self) -> bool {
+        self.mcr & (mcr::RTS | mcr::LOOP) == mcr::RTS
+    }
+
     /// A byte arrives on the line. Returns whether it was kept; if not, and the chip was
     /// listening, the overrun bit is set. In loopback the line is cut off.
     pub fn receive(&mut self, byte: u8, now: VirtualTime) -> bool {

@@ -56,6 +56,11 @@ impl Uart {
         self.chip.can_receive()
     }
 
+    /// Whether the guest asks for bytes (RTS); a sender without flow control need not look.
+    pub fn requests_to_send(&self) -> bool {
+        self.chip.requests_to_send()
+    }
+
     /// A byte arrives from outside. Returns whether it fitted; if not, the guest sees an overrun
     /// (and in loopback, where the line is cut off, nothing at all).
     pub fn receive(&mut self, byte: u8, now: VirtualTime, wires: &mut dyn Wires) -> bool {

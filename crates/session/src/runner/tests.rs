@@ -22,10 +22,12 @@ struct Echo {
     busy: bool,
     /// Never reads a byte.
     deaf: bool,
+    /// The instruction from which on it requests to send.
+    listens_from: u64,
 }
 
 impl Vm for Echo {
-    fn run(&mut self, until: u64) -> Stop {
+    fn run(&mut self, until: u64, jump: bool) -> Stop {
         loop {
             if self.insns >= until {
                 return Stop::Until;
@@ -44,15 +46,21 @@ impl Vm for Echo {
             } else if self.timer_ns.is_some_and(|timer_ns| timer_ns <= self.now_ns) {
                 return Stop::PowerOff;
             } else {
-                return Stop::Idle { wake_ns: self.timer_ns };
+                match self.timer_ns {
+                    Some(timer_ns) if jump => self.now_ns = timer_ns,
+                    timer_ns => return Stop::Idle { wake: timer_ns.map(VirtualTime::from_ns) },
+                }
             }
         }
     }
     fn insn_count(&self) -> u64 {
         self.insns
     }
-    fn virtual_ns(&self) -> u64 {
-        self.now_ns
+    fn now(&self) -> VirtualTime {
+        VirtualTime::from_ns(self.now_ns)
+    }
+    fn serial_requests_to_send(&self) -> bool {
+        self.insns >= self.listens_from
     }
     fn serial_can_receive(&self) -> bool {
         self.fifo.len() < 4
@@ -64,8 +72,8 @@ impl Vm for Echo {
     fn power_button(&mut self) {
         self.power_button = true;
     }
-    fn advance_clock(&mut self, by_ns: u64) {
-        self.now_ns += by_ns;
+    fn clock_to(&mut self, time: VirtualTime) {
+        self.now_ns = time.as_ns();
     }
     fn take_output(&mut self) -> (Vec<u8>, Vec<u8>) {
         (Vec::new(), Vec::new())
@@ -79,7 +87,7 @@ fn run(vm: &mut Echo, source: Source, typed: &[u8], clock: bool, limit: Option<u
         mailbox.put_end(None);
     }
     let mut input = Input::new(source);
-    let clock = clock.then(|| RealClock::start(0, Instant::now()));
+    let clock = clock.then(|| RealClock::start(VirtualTime::ZERO, Instant::now()));
     let mut console = Console::default();
     let mut runner = Runner::new(mailbox, &mut input, &mut console, clock);
     runner.run(vm, limit).expect("nothing fails on the host")
@@ -113,6 +121,16 @@ fn a_guest_that_waits_for_what_cannot_come_is_halted_for_ever() {
 fn bytes_that_do_not_fit_do_not_keep_a_halted_guest_alive() {
     let mut vm = Echo { fifo: vec![b'x'; 4], deaf: true, ..Echo::default() };
     assert_eq!(run(&mut vm, Source::Stream, b"abc", false, None), Ending::HaltedForEver);
+}
+
+#[test]
+fn a_guest_that_has_not_started_to_listen_loses_nothing() {
+    for source in [Source::Stream, Source::File(File::open("Cargo.toml").unwrap())] {
+        let mut vm = Echo { busy: true, listens_from: 300_000, ..Echo::default() };
+        run(&mut vm, source, b"abc", false, Some(100_000_000));
+        let (first_at, first) = vm.received[0];
+        assert!(first_at >= 300_000 && [b'a', b'['].contains(&first));
+    }
 }
 
 #[test]

@@ -1,0 +1,252 @@
+//! `chronovisor run`: boots a kernel with its serial port on this terminal.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use session::{BootFile, ClockMode, CpuModel, MachineConfig, Report, SessionConfig, SessionError};
+
+use crate::values;
+
+/// When the guest's real-time clock starts unless `--rtc-start` says otherwise: 2026-01-01 00:00:00 UTC.
+const DEFAULT_RTC_START: u64 = 1_767_225_600;
+
+const AFTER_HELP: &str = "\
+Keys of the console (when standard input is a terminal):
+  Ctrl-A X       quit
+  Ctrl-A P       press the guest's power button
+  Ctrl-A Ctrl-A  send Ctrl-A to the guest
+  Ctrl-A H       list these keys
+
+Where things go: the guest's serial port to standard output, its debug console (port E9h) and what
+chronovisor has to say to standard error. --digest adds the last line of standard output; --json
+makes the last line of standard error one JSON object: reason, status, insns, virtual_ns, digest,
+host_seconds.
+
+Standard input: a terminal is put into raw mode; from a pipe bytes are taken as they come; a regular
+file is fed at fixed points of the guest's own progress, so that the run can be repeated exactly.
+
+Exit status:
+  0    the guest powered off
+  2    a kernel, an initrd or an option cannot be used
+  4    the host failed: the console cannot be written, memory ran out
+  6    triple fault
+  8    --max-insns reached
+  10   stopped by the user: Ctrl-A X, SIGINT, SIGTERM or SIGHUP
+  12   halted for ever: every CPU is halted, no timer is set, no input will come
+  14   the guest reset the machine, with --no-reboot
+  odd  debug exit: the guest wrote VALUE to port F4h with --debug-exit; (VALUE << 1) | 1, as in QEMU
+
+Examples:
+  chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0
+  chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --cpus 4 --digest </dev/null
+  chronovisor run --kernel test.elf --debug-exit --max-insns 100M --json";
+
+/// Boot a kernel, with its serial port on this terminal
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// The kernel: a Linux bzImage, an ELF vmlinux or PVH kernel, or a multiboot 1 kernel
+    #[arg(long, value_name = "FILE")]
+    kernel: PathBuf,
+
+    /// An initial RAM disk; for a multiboot kernel, a module
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+
+    /// The kernel's command line, such as "console=ttyS0"
+    #[arg(long, value_name = "STRING", default_value = "", allow_hyphen_values = true)]
+    append: String,
+
+    /// The guest's memory, such as 512M or 2G
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = values::size_bytes)]
+    memory: u64,
+
+    /// Virtual CPUs, 1 to 8
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=8))]
+    cpus: u8,
+
+    /// What the guest's CPUs can do
+    #[arg(long, value_name = "MODEL", default_value = "x86-64-v2")]
+    cpu: Cpu,
+
+    /// How the guest's time passes [default: real on a terminal without --digest and --max-insns, else virtual]
+    #[arg(long, value_name = "MODE")]
+    clock: Option<Clock>,
+
+    /// Stop exactly before instruction number N (counted from 0); K, M and G mean 10^3, 10^6, 10^9
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    max_insns: Option<u64>,
+
+    /// When the guest's real-time clock starts: seconds since 1970 or a date in UTC
+    /// [default: 2026-01-01, or the host's time with --clock real]
+    #[arg(long, value_name = "TIME", value_parser = values::unix_seconds)]
+    rtc_start: Option<u64>,
+
+    /// At the end print "digest <hex> insns <n>": the digest of the complete state (CPU, RAM, devices, clock)
+    #[arg(long)]
+    digest: bool,
+
+    /// Give the guest QEMU's isa-debug-exit device at port F4h
+    #[arg(long)]
+    debug_exit: bool,
+
+    /// End instead of starting again when the guest resets the machine
+    #[arg(long)]
+    no_reboot: bool,
+
+    /// At the end print one JSON object to standard error instead of a sentence
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Cpu {
+    /// SSE4.2, POPCNT, CMPXCHG16B
+    #[value(name = "x86-64-v2")]
+    V2,
+    /// AVX2, BMI, FMA, F16C, MOVBE, LZCNT as well
+    #[value(name = "x86-64-v3")]
+    V3,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Clock {
+    /// By instructions alone; a halt jumps to the next timer. Runs can be repeated exactly
+    Virtual,
+    /// Beside the host's clock; a halt waits
+    Real,
+}
+
+/// Runs the subcommand and returns the status that the process ends with.
+pub fn main(arguments: &Arguments) -> ExitCode {
+    let result = configure(arguments).map_err(Failure::bad_request).and_then(|config| {
+        let report = session::run(config)?;
+        print_report(&report, arguments).map_err(Failure::host)?;
+        Ok(report.ending.status())
+    });
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            eprintln!("chronovisor: {:#}", failure.error);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// An error and the exit status that goes with it.
+struct Failure {
+    error: anyhow::Error,
+    status: u8,
+}
+
+impl Failure {
+    fn bad_request(error: anyhow::Error) -> Self {
+        Failure { error, status: session::STATUS_BAD_REQUEST }
+    }
+
+    fn host(error: anyhow::Error) -> Self {
+        Failure { error, status: session::STATUS_HOST_FAILURE }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let status = error.status();
+        Failure { error: error.into(), status }
+    }
+}
+
+fn configure(arguments: &Arguments) -> Result<SessionConfig> {
+    let exact = arguments.digest || arguments.max_insns.is_some() || !session::stdin_is_terminal();
+    let clock = match arguments.clock {
+        Some(Clock::Real) => ClockMode::Real,
+        Some(Clock::Virtual) => ClockMode::Virtual,
+        None if exact => ClockMode::Virtual,
+        None => ClockMode::Real,
+    };
+    let rtc_start = match (arguments.rtc_start, clock) {
+        (Some(seconds), _) => seconds,
+        (None, ClockMode::Virtual) => DEFAULT_RTC_START,
+        (None, ClockMode::Real) => session::host_unix_seconds(),
+    };
+    let initrd = match &arguments.initrd {
+        Some(path) => Some(BootFile { content: read("the initrd", path, arguments.memory)?, name: name(path) }),
+        None => None,
+    };
+    Ok(SessionConfig {
+        machine: MachineConfig {
+            ram_bytes: arguments.memory,
+            vcpus: arguments.cpus,
+            cpu_model: match arguments.cpu {
+                Cpu::V2 => CpuModel::V2,
+                Cpu::V3 => CpuModel::V3,
+            },
+            debug_exit: arguments.debug_exit,
+            rtc_start_unix_seconds: rtc_start,
+        },
+        kernel: BootFile {
+            content: read("the kernel", &arguments.kernel, arguments.memory)?,
+            name: name(&arguments.kernel),
+        },
+        initrd,
+        command_line: arguments.append.clone(),
+        clock,
+        max_insns: arguments.max_insns,
+        reboot: !arguments.no_reboot,
+        digest: arguments.digest || arguments.json,
+    })
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Reads a file that must fit into the guest's memory.
+fn read(what: &str, path: &Path, memory_bytes: u64) -> Result<Vec<u8>> {
+    let doing = || format!("{what} {} cannot be read", path.display());
+    let file = File::open(path).with_context(doing)?;
+    let mut bytes = Vec::new();
+    file.take(memory_bytes.saturating_add(1)).read_to_end(&mut bytes).with_context(doing)?;
+    if bytes.len() as u64 > memory_bytes {
+        bail!("{what} {} is larger than the guest's memory; give more with --memory", path.display());
+    }
+    Ok(bytes)
+}
+
+fn print_report(report: &Report, arguments: &Arguments) -> Result<()> {
+    if let (true, Some(digest)) = (arguments.digest, &report.digest) {
+        let line_end = if report.console_in_line { "\n" } else { "" };
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{line_end}digest {digest} insns {}", report.insns)
+            .and_then(|()| stdout.flush())
+            .context("the digest cannot be written to standard output")?;
+    }
+    let summary = if arguments.json { json(report) } else { sentence(report) };
+    writeln!(std::io::stderr(), "{summary}").context("the report cannot be written to standard error")
+}
+
+fn json(report: &Report) -> String {
+    let object = serde_json::json!({
+        "reason": report.ending.name(),
+        "status": report.ending.status(),
+        "insns": report.insns,
+        "virtual_ns": report.virtual_ns,
+        "digest": report.digest,
+        "host_seconds": report.host_time.as_secs_f64(),
+    });
+    object.to_string()
+}
+
+fn sentence(report: &Report) -> String {
+    format!(
+        "chronovisor: {} after {} instructions, {:.3} s of its time, {:.3} s of the host's",
+        report.ending,
+        report.insns,
+        report.virtual_ns as f64 / 1e9,
+        report.host_time.as_secs_f64()
+    )
+}
