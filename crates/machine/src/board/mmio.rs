@@ -41,7 +41,9 @@ impl Board {
             Target::IoApic(offset) => self.fabric.ioapic_read(offset, width),
             Target::Hpet(offset) => {
                 let (d, mut wires) = self.split();
-                d.hpet.mmio_read(offset, width, now, &mut wires)
+                let value = d.hpet.mmio_read(offset, width, now, &mut wires);
+                self.settle();
+                value
             }
             Target::Ecam(offset) => {
                 let (d, mut wires) = self.split();
@@ -74,5 +76,6 @@ impl Board {
             wires.out.hpet_owns_legacy_lines = owns;
             d.pit.set_connected(!owns, now, &mut wires);
         }
+        self.settle();
     }
 }

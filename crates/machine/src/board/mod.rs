@@ -46,6 +46,8 @@ pub struct Board {
     pub(crate) fabric: InterruptFabric,
     devices: Devices,
     out: Outbox,
+    /// The earliest deadline of a device, computed whenever it can have changed.
+    devices_deadline: VirtualTime,
 }
 
 /// The devices that have [`devices::Wires`].
@@ -103,33 +105,32 @@ impl Board {
                 debug_console: DebugConsole,
             },
             out: Outbox::default(),
+            devices_deadline: VirtualTime::NEVER,
         };
         board.fabric.set_up_as_firmware();
         let (devices, mut wires) = board.split();
         devices.pit.set_up_as_firmware(VirtualTime::ZERO, &mut wires);
+        board.settle();
         board
     }
 
     /// The devices on one side and what they drive on the other.
     fn split(&mut self) -> (&mut Devices, BoardWires<'_>) {
-        let Board { config: _, fabric, devices, out } = self;
+        let Board { fabric, devices, out, .. } = self;
         (devices, BoardWires { fabric, out })
     }
 
     /// When [`Self::advance`] must next be called.
     pub fn deadline(&self) -> VirtualTime {
+        self.fabric.deadline().min(self.devices_deadline)
+    }
+
+    /// Computes [`Self::deadline`] anew, after anything that can have moved a device's.
+    fn settle(&mut self) {
         let d = &self.devices;
-        [
-            self.fabric.deadline(),
-            d.pit.deadline(),
-            d.rtc.deadline(),
-            d.hpet.deadline(),
-            d.uart.deadline(),
-            d.acpi_pm.deadline(),
-        ]
-        .into_iter()
-        .min()
-        .expect("the list is not empty")
+        let deadlines =
+            [d.pit.deadline(), d.rtc.deadline(), d.hpet.deadline(), d.uart.deadline(), d.acpi_pm.deadline()];
+        self.devices_deadline = deadlines.into_iter().min().expect("the list is not empty");
     }
 
     /// Does everything that is due at `now` or before.
@@ -142,6 +143,7 @@ impl Board {
         d.hpet.advance(now, &mut wires);
         d.uart.advance(now, &mut wires);
         d.acpi_pm.advance(now, &mut wires);
+        self.settle();
     }
 
     /// Hands an input to its device. Clock corrections are the machine's own.
@@ -160,6 +162,7 @@ impl Board {
             }
             Input::ClockTo(_) => {}
         }
+        self.settle();
     }
 
     /// Whether the serial port has room for a byte.

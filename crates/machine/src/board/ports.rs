@@ -42,6 +42,12 @@ impl Board {
         if is_pic(port) {
             return self.fabric.port_read(port, width);
         }
+        let value = self.device_port_read(port, width, now);
+        self.settle();
+        value
+    }
+
+    fn device_port_read(&mut self, port: u16, width: Width, now: VirtualTime) -> u32 {
         let debug_exit = self.config.debug_exit;
         let cut_rtc = self.out.hpet_owns_legacy_lines;
         let (d, mut wires) = self.split();
@@ -64,6 +70,11 @@ impl Board {
         if is_pic(port) {
             return self.fabric.port_write(port, width, value);
         }
+        self.device_port_write(port, width, value, now);
+        self.settle();
+    }
+
+    fn device_port_write(&mut self, port: u16, width: Width, value: u32, now: VirtualTime) {
         let debug_exit = self.config.debug_exit;
         let cut_rtc = self.out.hpet_owns_legacy_lines;
         let (d, mut wires) = self.split();

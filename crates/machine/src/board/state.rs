@@ -60,7 +60,7 @@ impl Saved for Board {
 
     fn save(&self) -> BoardState {
         // What is in the outbox left the machine already, or stops it before anyone can save.
-        let Board { config: _, fabric, devices, out: _ } = self;
+        let Board { config: _, fabric, devices, out: _, devices_deadline: _ } = self;
         let Devices {
             pit,
             rtc,
@@ -108,6 +108,7 @@ impl Saved for Board {
         d.pci.restore(state.pci.unwrap_or_default())?;
         d.fw_cfg.restore(state.fw_cfg.unwrap_or_default())?;
         restored.out.hpet_owns_legacy_lines = restored.devices.hpet.legacy_replacement();
+        restored.settle();
         *self = restored;
         Ok(())
     }

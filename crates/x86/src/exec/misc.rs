@@ -20,8 +20,8 @@ fn nop(_cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
 }
 
 /// PAUSE: on a machine with several vCPUs, the others get their turn.
-fn pause(_cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
-    Ok(Flow::Stop)
+fn pause(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
+    Ok(if cpu.vcpus > 1 { Flow::Stop } else { Flow::Next })
 }
 
 /// BOUND: #BR if the index is outside the two bounds in memory.

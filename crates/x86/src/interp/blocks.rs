@@ -70,13 +70,10 @@ impl BlockCache {
         if self.ops.len() + MAX_BLOCK > MAX_OPS {
             self.clear();
         }
-        let mut page = [0; 4096];
         let offset = (at.0 & 0xfff) as usize;
-        if !mem.read_in_page(at, &mut page[offset..]) {
-            return None;
-        }
+        let page = mem.page(at)?;
         let first = self.ops.len() as u32;
-        let end = self.decode_run(cpu, &page, offset);
+        let end = self.decode_run(cpu, page, offset);
         let len = self.ops.len() as u32 - first;
         if len == 0 {
             return None;

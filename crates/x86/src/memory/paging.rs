@@ -276,11 +276,11 @@ const LEVELS_32_PSE: [Level; 2] = [
 
 /// Reads a paging-structure entry; outside RAM it is all ones, as an empty bus is.
 fn read_entry(mem: &GuestMemory, at: u64, bytes: u64) -> u64 {
-    let mut raw = [0; 8];
-    if !mem.read_in_page(GuestPhysAddr(at), &mut raw[..bytes as usize]) {
-        return u64::MAX;
-    }
-    u64::from_le_bytes(raw)
+    let entry = match bytes {
+        4 => mem.read_entry::<u32>(GuestPhysAddr(at)).map(u64::from),
+        _ => mem.read_entry::<u64>(GuestPhysAddr(at)),
+    };
+    entry.unwrap_or(u64::MAX)
 }
 
 fn write_entry(mem: &mut GuestMemory, at: u64, value: u64, bytes: u64) {

@@ -1,6 +1,7 @@
 //! Guest-physical RAM: where it lies, its bytes, and what is known of each page.
 #![allow(unsafe_code)]
 
+use super::access::Value;
 use crate::units::GuestPhysAddr;
 
 /// Bytes in a page.
@@ -96,6 +97,24 @@ impl GuestMemory {
     /// True if `len` bytes at `addr` (within one page) are RAM.
     pub fn is_ram(&self, addr: GuestPhysAddr) -> bool {
         self.layout.offset_of(addr).is_some()
+    }
+
+    /// The bytes of the page at `page`, if it is RAM.
+    #[inline]
+    pub(crate) fn page(&self, page: GuestPhysAddr) -> Option<&[u8; PAGE_SIZE as usize]> {
+        let host = self.host_page(page)?;
+        // SAFETY: the page is mapped for its whole length; `&self` keeps writers out.
+        Some(unsafe { &*host.cast() })
+    }
+
+    /// Reads a little-endian value of 4 or 8 bytes (`T`) that lies within one page.
+    #[inline]
+    pub(crate) fn read_entry<T: Value>(&self, addr: GuestPhysAddr) -> Option<T> {
+        let offset = addr.0 % PAGE_SIZE;
+        assert!(offset + T::BYTES as u64 <= PAGE_SIZE, "an entry within one page");
+        let page = self.host_page(addr)?;
+        // SAFETY: the page is mapped and the entry lies within it.
+        Some(unsafe { (page.add(offset as usize) as *const T).read_unaligned() })
     }
 
     /// Reads bytes that lie within one page; `false` if that page is not RAM.
