@@ -20,6 +20,7 @@ pub mod units;
 pub mod vcpu;
 pub mod vector;
 pub mod x87;
+pub mod xsave;
 
 pub use bus::{Bus, Signals};
 pub use engine::{Engine, Exit};

@@ -164,24 +164,6 @@ impl Vcpu {
         self.update_mode();
         Ok(())
     }
-
-    /// The state components that are not in their initial configuration: XINUSE
-    /// (SDM Vol. 1, 13.6). MXCSR counts as part of neither SSE nor AVX.
-    pub fn components_in_use(&self) -> u64 {
-        // FNINIT's state, and zeroed registers.
-        let initial_x87 = crate::x87::state::X87State { control: 0x37f, ..Default::default() };
-        let mut used = 0;
-        if self.x87 != initial_x87 {
-            used |= XCR0_X87;
-        }
-        if self.vector.ymm.iter().any(|r| r[0] | r[1] != 0) {
-            used |= XCR0_SSE;
-        }
-        if self.vector.ymm.iter().any(|r| r[2] | r[3] != 0) {
-            used |= XCR0_AVX;
-        }
-        used
-    }
 }
 
 /// The code of the instructions of this file. `r1` is the general register, `r2` the
@@ -336,7 +318,7 @@ fn xgetbv(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
     }
     let value = match cpu.gpr[1] as u32 {
         0 => cpu.xcr0,
-        1 => cpu.xcr0 & cpu.components_in_use(),
+        1 => cpu.xcr0 & crate::xsave::xinuse(cpu),
         _ => return Err(cpu.gp0()),
     };
     cpu.gpr[0] = value & 0xffff_ffff;

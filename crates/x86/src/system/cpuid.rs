@@ -15,6 +15,7 @@ use crate::model::CpuModel;
 use crate::op::{Env, Exec, Op};
 use crate::system::msr;
 use crate::vcpu::{Vcpu, cr};
+use crate::xsave::{AREA_BYTES, AVX_BYTES};
 use iced_x86::{Code, Instruction};
 
 /// Family, model and stepping, as in leaf 1 EAX and in EDX after reset.
@@ -245,11 +246,6 @@ impl Vcpu {
         }
     }
 }
-
-/// Bytes of the legacy region and the header.
-const AREA_BYTES: u32 = 576;
-/// Bytes of the AVX component, which follows them in both formats.
-const AVX_BYTES: u32 = 256;
 
 fn area_bytes(components: u64) -> u32 {
     if components & crate::model::XCR0_AVX != 0 { AREA_BYTES + AVX_BYTES } else { AREA_BYTES }

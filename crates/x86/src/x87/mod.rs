@@ -45,7 +45,13 @@ mod transcendental;
 mod transfer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use operand::{check, check_available};
-pub use select::select;
+use crate::op::{Exec, Op};
+use iced_x86::Instruction;
+
+/// The code of an x87 instruction, or of one that saves or restores its state, with the fields
+/// of `op` filled in; `None` if `insn` is neither.
+pub fn select(insn: &Instruction, op: &mut Op) -> Option<Exec> {
+    select::select(insn, op).or_else(|| crate::xsave::select(insn, op))
+}

@@ -3,7 +3,7 @@
 mod campaign;
 mod environments;
 mod faults;
-mod fixture;
-mod native;
+pub(crate) mod fixture;
+pub(crate) mod native;
 mod transcendentals;
-mod values;
+pub(crate) mod values;
