@@ -14,7 +14,7 @@ use crate::board::{Board, BoardConfig};
 use crate::boot::{self, BootError, BootRequest, BootState, Initrd};
 use crate::clock::Clock;
 use crate::input::Input;
-use crate::memory_map::{MemoryLayout, RamSizeError};
+use crate::memory_map::{LOW_RAM_END, MemoryLayout, RamSizeError};
 use crate::ram::{RamError, RamMapping};
 use crate::turns::{TURN_STEPS, Turns};
 
@@ -164,6 +164,9 @@ impl Machine {
             },
         )?;
         enter(&mut self.vcpus[0], &state);
+        for vcpu in &mut self.vcpus {
+            vcpu.msrs.mtrrs.set_as_firmware(LOW_RAM_END as u32);
+        }
         Ok(())
     }
 

@@ -50,16 +50,24 @@ impl Mtrrs {
     }
 
     /// What firmware sets up: everything is write-back, but for the VGA window and the
-    /// physical range from `hole` (a multiple of its own size) up to 4 GiB.
+    /// physical range from `hole` (a multiple of 16 MiB) up to 4 GiB.
     pub fn set_as_firmware(&mut self, hole: u32) {
-        let size = (1 << 32) - u64::from(hole);
-        assert!(size.is_power_of_two() && u64::from(hole).is_multiple_of(size), "one range covers the hole");
-        let whole = WRITE_BACK * 0x0101_0101_0101_0101;
-        self.fixed = [whole; FIXED];
+        assert!(hole.is_multiple_of(1 << 24), "eight ranges cover the hole");
+        *self = Mtrrs { pat: self.pat, ..Mtrrs::default() };
+        self.fixed = [WRITE_BACK * 0x0101_0101_0101_0101; FIXED];
         self.fixed[2] = UNCACHEABLE;
-        self.base[0] = u64::from(hole) | UNCACHEABLE;
-        self.mask[0] = PHYS_MASK & !0xfff & !(size - 1) | VALID;
         self.default = ENABLE | ENABLE_FIXED | WRITE_BACK;
+        // Each range is as large as the alignment of its base lets it be.
+        let mut at = hole;
+        for (base, mask) in self.base.iter_mut().zip(&mut self.mask) {
+            if at == 0 {
+                break;
+            }
+            let size = 1 << at.trailing_zeros();
+            *base = u64::from(at) | UNCACHEABLE;
+            *mask = PHYS_MASK & !0xfff & !(u64::from(size) - 1) | VALID;
+            at = at.wrapping_add(size);
+        }
     }
 
     /// RDMSR; `None` if the register is none of these.
@@ -154,8 +162,10 @@ mod tests {
     #[test]
     fn firmware_leaves_the_hole_uncached() {
         let mut mtrrs = Mtrrs::power_on();
-        mtrrs.set_as_firmware(0xc000_0000);
-        assert_eq!((mtrrs.base[0], mtrrs.mask[0]), (0xc000_0000, 0xff_c000_0800));
+        mtrrs.set_as_firmware(0xb000_0000);
+        assert_eq!((mtrrs.base[0], mtrrs.mask[0]), (0xb000_0000, 0xff_f000_0800));
+        assert_eq!((mtrrs.base[1], mtrrs.mask[1]), (0xc000_0000, 0xff_c000_0800));
+        assert_eq!((mtrrs.base[2], mtrrs.mask[2]), (0, 0));
         assert!(mtrrs.is_valid());
     }
 }
