@@ -5,7 +5,7 @@
 //! Nothing of a delivery that faults is seen but memory it wrote below the stack pointer and
 //! accessed bits: registers change at its end.
 
-use super::debug::{DR6_B, DR6_BD, DR7_GD};
+use super::debug::{DR6_B, DR6_BD, DR6_BS, DR7_GD};
 use crate::fault::{Exception, Trap, vector};
 use crate::flags;
 use crate::op::Env;
@@ -128,9 +128,20 @@ impl Vcpu {
     pub(crate) fn deliver_int1(&mut self, env: &mut Env<'_>, return_rip: u64) -> Result<(), Trap> {
         let flags = self.rflags() & !flags::RF;
         let event = Event { vector: vector::DB, error_code: None, software: false, return_rip, flags };
-        self.enter_handler(env, &event).inspect_err(|_trap| {
-            self.fault = self.nested_fault();
-        })
+        let met = std::mem::take(&mut self.debug_pending) & !DR6_BS;
+        match self.enter_handler(env, &event) {
+            Ok(()) => {
+                // Breakpoints that a shadow held back come with it.
+                if met != 0 {
+                    self.debug.dr6 = self.debug.dr6 & !DR6_B | met;
+                }
+                Ok(())
+            }
+            Err(trap) => {
+                self.fault = self.nested_fault();
+                Err(trap)
+            }
+        }
     }
 
     /// The fault that ended a delivery, with the EXT bit in its error code.

@@ -239,3 +239,16 @@ fn interrupt_stacks_and_their_faults() {
     pc.put(IDT + 16 * 0x40 + 8, 0x8000u64);
     assert_eq!(pc.run(&[0xcd, 0x40]), Err(gp(0u32)));
 }
+
+#[test]
+fn held_back_breakpoints_merge_with_int1_and_follow_int3() {
+    let mut pc = Pc::protected();
+    pc.set_gate(1, CODE0, INTERRUPT_GATE);
+    pc.set_gate(3, CODE0, INTERRUPT_GATE);
+    pc.cpu.debug_pending = 2 | 1 << 14;
+    pc.run(&[0xf1]).unwrap();
+    assert_eq!((pc.cpu.debug_pending, pc.cpu.debug.dr6), (0, 0xffff_0ff2));
+    pc.cpu.debug_pending = 2 | 1 << 14;
+    pc.run(&[0xcc]).unwrap();
+    assert_eq!(pc.cpu.debug_pending, 2);
+}
