@@ -45,7 +45,9 @@ enum Next {
 
 /// What became of an attempt to run code.
 enum Ran {
-    /// Go on.
+    /// Go on; nothing changed that an event could depend on.
+    Chained,
+    /// Go on, after a look at the world.
     On,
     /// The last instruction faulted, and the fault was delivered: go on.
     Faulted,
@@ -59,7 +61,19 @@ impl Interpreter {
         Interpreter { blocks: BlockCache::new(), crossing: CrossingCache::new() }
     }
 
+    /// Runs block after block, as long as nothing but near jumps happens between them.
+    #[inline(always)]
+    fn run_blocks(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
+        loop {
+            let ran = self.run_code(cpu, env, false);
+            if !matches!(ran, Ran::Chained) || cpu.count >= env.until {
+                return ran;
+            }
+        }
+    }
+
     /// Runs one block, or the part of it before `env.until`, or one instruction of it.
+    #[inline(always)]
     fn run_code(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, single: bool) -> Ran {
         match self.find_code(cpu, env) {
             Ok(Code::Block { first, len, bytes }) => {
@@ -111,14 +125,11 @@ impl Interpreter {
         if cpu.count >= env.until {
             return Next::Exit(Exit::Until);
         }
-        let quiet = !interrupt
-            && cpu.shadow == Shadow::None
-            && cpu.nmi_pending == 0
-            && cpu.debug_pending == 0
-            && cpu.activity == Activity::Running
-            && cpu.rflags_system & (flags::TF | flags::RF) == 0
-            && !cpu.has_instruction_breakpoints();
-        if quiet { Next::Run { single: false } } else { self.next_with_events(cpu, env, interrupt) }
+        let quiet = !interrupt && cpu.nmi_pending == 0 && cpu.debug_pending == 0 && cpu.activity == Activity::Running;
+        if quiet && !steps_singly(cpu) {
+            return Next::Run { single: false };
+        }
+        self.next_with_events(cpu, env, interrupt)
     }
 
     fn next_with_events(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, interrupt: bool) -> Next {
@@ -150,7 +161,7 @@ impl Interpreter {
             cpu.fault = Exception { vector: vector::DB, dr6, ..Exception::default() };
             return delivered(cpu, env, Vcpu::deliver_fault);
         }
-        Next::Run { single: true }
+        Next::Run { single: steps_singly(cpu) }
     }
 
     fn instruction_breakpoint(&self, cpu: &Vcpu) -> Option<u64> {
@@ -183,6 +194,13 @@ impl Interpreter {
             self.blocks.drop_page(page);
         }
     }
+}
+
+/// True if the next instruction must run alone: it is in an interrupt shadow, single-stepped or
+/// resumed, or each must be compared with the breakpoints.
+#[inline(always)]
+fn steps_singly(cpu: &Vcpu) -> bool {
+    cpu.shadow != Shadow::None || cpu.rflags_system & (flags::TF | flags::RF) != 0 || cpu.has_instruction_breakpoints()
 }
 
 /// Code that [`Interpreter::find_code`] found.
@@ -243,7 +261,12 @@ fn finish(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, outcome: Result<Flow, Trap
         Ok(flow) => {
             cpu.count = before + 1;
             match flow {
+                Flow::Jump if !env.leave => return Ran::Chained,
                 Flow::Jump => {}
+                Flow::Next if !env.leave => {
+                    cpu.rip = cpu.next_rip(op);
+                    return Ran::Chained;
+                }
                 Flow::Next | Flow::Leave => cpu.rip = cpu.next_rip(op),
                 Flow::Repeat => {
                     // Between iterations RF is set: events push it so, and an instruction
@@ -287,7 +310,7 @@ impl Engine for Interpreter {
                 self.drop_stale_code(env.mem);
             }
             let ran = match self.next(vcpu, &mut env, interrupt) {
-                Next::Run { single: false } => self.run_code(vcpu, &mut env, false),
+                Next::Run { single: false } => self.run_blocks(vcpu, &mut env),
                 Next::Run { single: true } => self.run_single(vcpu, &mut env),
                 Next::Again => Ran::On,
                 Next::Exit(exit) => return exit,
