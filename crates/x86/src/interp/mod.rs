@@ -276,6 +276,10 @@ fn finish(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, outcome: Result<Flow, Trap
                 }
                 Flow::Stop => {
                     cpu.rip = cpu.next_rip(op);
+                    if cpu.debug_pending != 0 {
+                        // A stepped HLT traps before it waits.
+                        return Ran::On;
+                    }
                     let exit = if cpu.activity == Activity::Running { Exit::Yield } else { Exit::Halted };
                     return Ran::Exit(exit);
                 }
