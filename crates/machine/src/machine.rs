@@ -322,6 +322,12 @@ impl Machine {
         self.board.serial_can_receive()
     }
 
+    /// Whether the guest asks for bytes on its serial port, by the port's RTS line. A sender with
+    /// hardware flow control waits for it; bytes given without it go in all the same.
+    pub fn serial_requests_to_send(&self) -> bool {
+        self.board.serial_requests_to_send()
+    }
+
     /// Takes what the guest sent since the last call.
     pub fn take_output(&mut self) -> Output {
         let (serial, debug_console) = self.board.take_output();

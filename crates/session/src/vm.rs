@@ -78,7 +78,7 @@ impl Vm for Machine {
     }
 
     fn serial_requests_to_send(&self) -> bool {
-        Machine::serial_can_receive(self)
+        Machine::serial_requests_to_send(self)
     }
 
     fn serial_byte(&mut self, byte: u8) {

@@ -170,6 +170,11 @@ impl Board {
         self.devices.uart.can_receive()
     }
 
+    /// Whether the guest asks for bytes on the serial port (RTS).
+    pub fn serial_requests_to_send(&self) -> bool {
+        self.devices.uart.requests_to_send()
+    }
+
     /// Takes the power event.
     pub(crate) fn take_power_event(&mut self) -> Option<PowerEvent> {
         self.out.power.take()
