@@ -1,7 +1,7 @@
 //! Arithmetic and comparisons: operands in registers and memory, stack faults, and what of
 //! the host's outcome becomes guest state.
 
-use super::host::{self, Outcome, format, operation};
+use super::host::{self, Outcome, Words, format, operation};
 use super::number::{self, Class, INDEFINITE, INFINITY, QUIET_BIT, SIGN};
 use super::operand::{check, note, note_memory};
 use super::state::{X87State, exception, status};
@@ -52,7 +52,7 @@ pub fn registers(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Tr
             fpu.deliver(target, INDEFINITE, pops);
         }
     } else {
-        let outcome = host::arithmetic(op.r2, fpu.control, fpu.st(target), fpu.st(other));
+        let outcome = host::arithmetic(op.r2, fpu.words(), fpu.st(target), fpu.st(other));
         if fpu.accept(&outcome, status::C1) {
             fpu.deliver(target, outcome.value, pops);
         }
@@ -89,7 +89,7 @@ pub fn memory(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> 
             fpu.set_st(0, INDEFINITE);
         }
     } else {
-        let outcome = host::with_memory(op.r2, op.r1, fpu.control, fpu.st(0), operand);
+        let outcome = host::with_memory(op.r2, op.r1, fpu.words(), fpu.st(0), operand);
         if fpu.accept(&outcome, status::C1) {
             fpu.set_st(0, outcome.value);
         }
@@ -110,7 +110,7 @@ pub fn compare(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap
         fpu.set_codes(UNORDERED, UNORDERED);
         fpu.stack_fault(false)
     } else {
-        let outcome = host::arithmetic(op.r2, fpu.control, fpu.st(0), fpu.st(i));
+        let outcome = host::arithmetic(op.r2, fpu.words(), fpu.st(0), fpu.st(i));
         fpu.accept(&outcome, status::CODES)
     };
     if done {
@@ -129,7 +129,7 @@ pub fn compare_memory(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow
         fpu.set_codes(UNORDERED, UNORDERED);
         fpu.stack_fault(false)
     } else {
-        let outcome = host::with_memory(operation::COMPARE, op.r1, fpu.control, fpu.st(0), operand);
+        let outcome = host::with_memory(operation::COMPARE, op.r1, fpu.words(), fpu.st(0), operand);
         fpu.accept(&outcome, status::CODES)
     };
     if done {
@@ -148,7 +148,7 @@ pub fn compare_to_flags(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<F
     let (codes, done) = if fpu.is_empty(0) || fpu.is_empty(i) {
         (UNORDERED, fpu.stack_fault(false))
     } else {
-        let outcome = host::arithmetic(op.r2, fpu.control, fpu.st(0), fpu.st(i));
+        let outcome = host::arithmetic(op.r2, fpu.words(), fpu.st(0), fpu.st(i));
         (outcome.status, fpu.accept(&outcome, 0))
     };
     if done {
@@ -179,7 +179,7 @@ pub fn in_place(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Tra
         let (outcome, codes) = if remainder {
             partial_remainder(op.r2, fpu.control, a, b)
         } else {
-            (host::arithmetic(op.r2, fpu.control, a, b), status::C1)
+            (host::arithmetic(op.r2, fpu.words(), a, b), status::C1)
         };
         if fpu.accept(&outcome, codes) {
             fpu.set_st(0, outcome.value);
@@ -199,8 +199,11 @@ fn partial_remainder(code: u8, control: u16, a: u128, b: u128) -> (Outcome, u16)
     let number = |x| !matches!(number::class(x), Class::Unsupported | Class::Quiet | Class::Signalling);
     let finite = |x| matches!(number::class(x), Class::Normal | Class::Denormal);
     let distance = if finite(a) && finite(b) { number::normalised(a).0 - number::normalised(b).0 } else { 0 };
-    let mut outcome =
-        if distance < 64 { host::arithmetic(code, control, a, b) } else { first_remainder(control, a, b, distance) };
+    let mut outcome = if distance < 64 {
+        host::arithmetic(code, Words { control, status: 0 }, a, b)
+    } else {
+        first_remainder(control, a, b, distance)
+    };
     let stopped = exception::BEFORE & !(control & exception::DENORMAL);
     if number(a) && number(b) && outcome.status & stopped == 0 {
         return (outcome, status::CODES);
@@ -223,7 +226,7 @@ fn first_remainder(control: u16, a: u128, b: u128, distance: i32) -> Outcome {
         // The divisor was a smaller denormal, so no bit is lost.
         number::pack(false, 0, significand >> (1 - scaled))
     };
-    let mut outcome = host::arithmetic(operation::REMAINDER, control, a, divisor);
+    let mut outcome = host::arithmetic(operation::REMAINDER, Words { control, status: 0 }, a, divisor);
     let flags = if denormal { exception::DENORMAL } else { 0 };
     outcome.status = (outcome.status & exception::ALL) | flags | status::C2;
     outcome

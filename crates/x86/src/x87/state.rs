@@ -1,6 +1,8 @@
 //! The x87 registers, shared with MMX, and what every instruction does with them: the
 //! register stack, the status word's summary bits, stack faults.
 
+use super::host::Words;
+
 /// Exception flags of the status word and, at the same places, their masks in the control word.
 pub mod exception {
     #![allow(missing_docs)]
@@ -118,6 +120,12 @@ impl X87State {
     #[inline(always)]
     pub fn set_codes(&mut self, mask: u16, codes: u16) {
         self.status = (self.status & !mask) | (codes & mask);
+    }
+
+    /// What the host's unit has to know.
+    #[inline(always)]
+    pub(super) fn words(&self) -> Words {
+        Words { control: self.control, status: self.status }
     }
 
     /// True if all of the exceptions `flags` are masked.

@@ -89,7 +89,7 @@ pub fn load_register(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow
 /// FLD1, FLDL2T and so on.
 pub fn load_constant(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     check(cpu)?;
-    let value = host::constant(op.r2, cpu.x87.control);
+    let value = host::constant(op.r2, cpu.x87.words());
     push_loaded(&mut cpu.x87, value, 0);
     note(cpu, op);
     Ok(Flow::Next)
@@ -114,19 +114,17 @@ pub const EXTENDED: u8 = 9;
 /// FST, FSTP, FIST, FISTP, FISTTP and FBSTP to memory.
 pub fn store(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     check(cpu)?;
-    let mut fpu = cpu.x87;
-    let (value, done) = if fpu.is_empty(0) {
-        (indefinite(op.r2), fpu.stack_fault(false))
+    let fpu = &cpu.x87;
+    let (value, outcome) = if fpu.is_empty(0) {
+        (indefinite(op.r2), exception::INVALID | status::STACK_FAULT)
     } else if op.r2 == EXTENDED {
-        fpu.set_codes(status::C1, 0);
-        (fpu.st(0), true)
+        (fpu.st(0), 0)
     } else {
-        let outcome = host::store(op.r2, fpu.control, fpu.st(0));
-        fpu.set_codes(status::C1, outcome.status);
-        fpu.signal(outcome.status & exception::ALL);
-        // Of the exceptions only precision lets the store happen unmasked.
-        (outcome.value, fpu.masks(outcome.status & exception::ALL & !exception::PRECISION))
+        let outcome = host::store(op.r2, fpu.words(), fpu.st(0));
+        (outcome.value, outcome.status)
     };
+    // Of the exceptions only precision lets the store happen unmasked.
+    let done = fpu.masks(outcome & !exception::PRECISION);
     let bytes = match op.r2 {
         conversion::INT16 | conversion::TRUNCATED16 => 2,
         conversion::BINARY32 | conversion::INT32 | conversion::TRUNCATED32 => 4,
@@ -141,11 +139,13 @@ pub fn store(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
             8 => cpu.store(env, op, linear, value as u64)?,
             _ => store_ten(cpu, env, op, value)?,
         }
-        if op.r3 != 0 {
-            fpu.pop();
-        }
     }
-    cpu.x87 = fpu;
+    let fpu = &mut cpu.x87;
+    fpu.set_codes(status::C1, outcome);
+    fpu.signal(outcome & (exception::ALL | status::STACK_FAULT));
+    if done && op.r3 != 0 {
+        fpu.pop();
+    }
     note_memory(cpu, op);
     Ok(Flow::Next)
 }

@@ -3,6 +3,7 @@
 
 use super::MXCSR_MASK;
 use crate::fault::Trap;
+use crate::flags;
 use crate::memory::paging::Intent;
 use crate::op::{Env, Op};
 use crate::vcpu::Vcpu;
@@ -144,7 +145,8 @@ impl Area {
         fpu.set_control(word(0));
         let (ip, dp) = (self.quad(8), self.quad(16));
         if wide {
-            (fpu.ip, fpu.dp) = (ip, dp);
+            // FIP is made canonical; FDP is kept as it is.
+            (fpu.ip, fpu.dp) = (flags::sign_extend::<48>(ip), dp);
         } else {
             (fpu.ip, fpu.dp) = (ip & 0xffff_ffff, dp & 0xffff_ffff);
             (fpu.cs, fpu.ds) = ((ip >> 32) as u16, (dp >> 32) as u16);

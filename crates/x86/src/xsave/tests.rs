@@ -210,6 +210,17 @@ fn the_formats_treat_mxcsr_differently() {
 }
 
 #[test]
+fn the_instruction_pointer_is_made_canonical() {
+    let mut guest = busy(1);
+    guest.write(OPERAND, &[0; 512]);
+    guest.write(OPERAND + 8, &0x1234_9234_5678_9abc_u64.to_le_bytes());
+    guest.write(OPERAND + 16, &0x1234_9234_5678_9abc_u64.to_le_bytes());
+    execute(&mut guest, FXRSTOR64);
+    let fpu = guest.cpu.x87;
+    assert_eq!((fpu.ip, fpu.dp), (0xffff_9234_5678_9abc, 0x1234_9234_5678_9abc));
+}
+
+#[test]
 fn bad_headers_and_bits_are_refused() {
     // An offset in the area, what is written there, and whether XRSTOR of everything faults.
     let cases: [(&[(u64, u64)], bool); 12] = [

@@ -81,7 +81,7 @@ pub fn arc_tangent(y: Wide, x: Wide) -> Wide {
 }
 
 /// arctan of at most 1/32.
-fn small_arc_tangent(t: Wide) -> Wide {
+pub(super) fn small_arc_tangent(t: Wide) -> Wide {
     let square = t.mul(t).to_fixed();
     let last = FIXED_ONE / 29;
     let series = (1..=14u128).rev().fold(last, |sum, k| FIXED_ONE / (2 * k - 1) - fixed_mul(square, sum));
@@ -115,7 +115,7 @@ pub fn log2_plus_one(x: Wide) -> (Wide, bool) {
 }
 
 /// log2((1 + s) / (1 - s)) with s = `above` / `below`, at most about 1/64.
-fn log2_quotient(above: Wide, below: Wide) -> Wide {
+pub(super) fn log2_quotient(above: Wide, below: Wide) -> Wide {
     let s = above.div(below);
     let square = s.mul(s).to_fixed();
     let last = FIXED_ONE / 25;

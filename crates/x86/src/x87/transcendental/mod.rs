@@ -15,7 +15,7 @@ mod functions;
 mod tables;
 mod wide;
 
-use super::host::{self, Outcome, operation};
+use super::host::{self, Outcome, Words, operation};
 use super::number::{self, Class, INDEFINITE, INFINITY, ONE, SIGN};
 use super::operand::{check, note};
 use super::state::{X87State, exception, status};
@@ -38,7 +38,7 @@ fn sign_of(value: u128) -> u128 {
 /// arithmetic shares (SDM Vol. 1, table 4-7).
 fn not_a_number(control: u16, a: u128, b: u128) -> Option<Outcome> {
     let odd = |x| matches!(number::class(x), Class::Unsupported | Class::Quiet | Class::Signalling);
-    (odd(a) || odd(b)).then(|| host::arithmetic(operation::ADD, control, a, b))
+    (odd(a) || odd(b)).then(|| host::arithmetic(operation::ADD, Words { control, status: 0 }, a, b))
 }
 
 /// Adds the denormal exception if an operand calls for it; unmasked, it is all there is.

@@ -114,3 +114,58 @@ pub const POWER: [Wide; 33] = [
     w(false, -1, 0xea4afa2a_490d9858_f73a18f5_db301f86),
     w(false, 0, 0x80000000_00000000_00000000_00000000),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::functions::{log2_quotient, small_arc_tangent};
+    use super::*;
+
+    const ONE: Wide = Wide { negative: false, exponent: 0, significand: 1 << 127 };
+
+    /// Sums and products of cut-off values, and the short series, are right to 2^-100.
+    fn same(a: Wide, b: Wide) -> bool {
+        let difference = a.sub(b);
+        difference.is_zero() || difference.exponent < a.exponent - 100
+    }
+
+    #[test]
+    fn each_arc_tangent_follows_from_the_one_before() {
+        for k in 1..16i32 {
+            // The tangent of the difference is (1/16) / (1 + k(k+1)/256).
+            let step = Wide::ratio(16, 0).div(Wide::ratio(256 + k * (k + 1), 0));
+            let next = ARC_TANGENT[k as usize - 1].add(small_arc_tangent(step));
+            assert!(same(next, ARC_TANGENT[k as usize]), "{k}");
+        }
+        assert_eq!(ARC_TANGENT[15], QUARTER_PI);
+        assert!(same(QUARTER_PI.add(HALF_PI), THREE_QUARTERS_PI));
+        assert!(same(HALF_PI.add(HALF_PI), PI));
+        // Machin's formula.
+        let machin = Wide::ratio(16, 0)
+            .mul(small_arc_tangent(ONE.div(Wide::ratio(5, 0))))
+            .sub(Wide::ratio(4, 0).mul(small_arc_tangent(ONE.div(Wide::ratio(239, 0)))));
+        let difference = machin.sub(PI);
+        assert!(difference.is_zero() || difference.exponent < -60, "the series ends early for 1/5");
+    }
+
+    #[test]
+    fn each_logarithm_follows_from_the_one_before() {
+        let step = |k: i32| log2_quotient(ONE, Wide::ratio(2 * k + 1, 0));
+        let log = |k: u32| if k == 32 { Wide::ZERO } else { LOG2[(k - LOG2_FIRST) as usize] };
+        for k in LOG2_FIRST..LOG2_FIRST + 24 {
+            let difference = log(k).add(step(k as i32)).sub(log(k + 1));
+            assert!(difference.is_zero() || difference.exponent < -100, "{k}");
+        }
+        let octave = (32..64).map(step).fold(Wide::ZERO, Wide::add);
+        assert!(same(octave, ONE));
+        assert!(same(LN_2.mul(TWO_LOG2_E), Wide::ratio(2, 0)));
+    }
+
+    #[test]
+    fn powers_multiply() {
+        let power = |k: i32| if k == 0 { ONE } else { POWER[(k + 16) as usize].add(ONE) };
+        for k in -15..=15 {
+            assert!(same(power(k - 1).mul(power(1)), power(k)), "{k}");
+        }
+        assert_eq!(power(16), Wide::ratio(2, 0));
+    }
+}
