@@ -76,11 +76,14 @@ impl Area {
     /// # Errors
     /// Those of the memory access; nothing is stored then.
     pub fn store(&self, cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, linear: u64) -> Result<(), Trap> {
-        let used = &self.used[..self.count];
-        for range in used {
+        let mut used = self.used.clone();
+        let used = &mut used[..self.count];
+        // The lowest address that faults is the one that is reported.
+        used.sort_unstable_by_key(|range| range.start);
+        for range in used.iter() {
             cpu.probe(env, op, linear.wrapping_add(range.start as u64), range.len(), Intent::Write)?;
         }
-        for range in used {
+        for range in used.iter() {
             cpu.store_bytes(env, op, linear.wrapping_add(range.start as u64), &self.bytes[range.clone()])?;
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! Images against the host's, round trips, and every rule for headers and faults.
 #![allow(unsafe_code)]
 
+mod paging;
+
 use crate::fault::vector;
 use crate::vcpu::cr;
 use crate::x87::number::ONE;
