@@ -30,3 +30,27 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn readme_explains_every_option_and_exit_status() {
+        let readme = std::fs::read_to_string("../../README.md").expect("README.md can be read");
+        let command = Arguments::command();
+        let run = command.find_subcommand("run").expect("there is a subcommand run");
+        for option in run.get_arguments().filter_map(|argument| argument.get_long()).filter(|name| *name != "help") {
+            assert!(readme.contains(&format!("| `--{option}")), "README.md has no line for --{option}");
+        }
+        for status in [0, 2, 4, 6, 8, 10, 12, 14] {
+            assert!(readme.contains(&format!("\n| {status} |")), "README.md has no line for exit status {status}");
+        }
+    }
+}
