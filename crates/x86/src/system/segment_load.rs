@@ -179,14 +179,15 @@ impl Vcpu {
         self.update_mode();
     }
 
-    /// A return to an outer level takes away the data segments that it may not use.
+    /// A return to an outer level takes away the data segments that it may not use. Their bases
+    /// stay, as on processors (systems that keep their per-CPU data at GS rely on it).
     pub(crate) fn null_inner_segments(&mut self) {
         let cpl = self.mode.cpl;
         for index in [seg::ES, seg::DS, seg::FS, seg::GS] {
             let segment = &self.seg[index];
             let conforming = segment.attr & 0b1_1100 == 0b1_1100;
             if segment.usable() && !conforming && segment.dpl() < cpl {
-                self.seg[index] = Segment::null(0);
+                self.seg[index] = Segment { base: segment.base, ..Segment::null(0) };
             }
         }
     }
