@@ -86,6 +86,10 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = values::unix_seconds)]
     rtc_start: Option<u64>,
 
+    /// Vary the turns of the virtual CPUs by this seed, to hunt race conditions; the run stays reproducible
+    #[arg(long, value_name = "SEED")]
+    chaos: Option<u64>,
+
     /// At the end print "digest <hex> insns <n>": the digest of the complete state (CPU, RAM, devices, clock)
     #[arg(long)]
     digest: bool,
@@ -187,6 +191,7 @@ fn configure(arguments: &Arguments) -> Result<SessionConfig> {
             },
             debug_exit: arguments.debug_exit,
             rtc_start_unix_seconds: rtc_start,
+            chaos_seed: arguments.chaos,
         },
         kernel: BootFile {
             content: read("the kernel", &arguments.kernel, arguments.memory)?,

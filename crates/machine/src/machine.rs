@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::input::Input;
 use crate::memory_map::{LOW_RAM_END, MemoryLayout, RamSizeError};
 use crate::ram::{RamError, RamMapping};
-use crate::turns::{TURN_STEPS, Turns};
+use crate::turns::Turns;
 
 /// Clock jumps without an instruction between them after which [`Machine::run`] comes back, so
 /// that a guest whose timers wake nobody cannot hang its host.
@@ -35,6 +35,8 @@ pub struct MachineConfig {
     pub debug_exit: bool,
     /// The RTC's time at power-on, in seconds since 1970.
     pub rtc_start_unix_seconds: u64,
+    /// The seed of a varied schedule of the vCPUs, to hunt race conditions; see [`crate::turns`].
+    pub chaos_seed: Option<u64>,
 }
 
 /// Why a machine cannot be made or started.
@@ -130,7 +132,7 @@ impl Machine {
             vcpus,
             board,
             clock: Clock::new(),
-            turns: Turns { vcpu: 0, end: InsnCount(0), over: true },
+            turns: Turns::new(config.chaos_seed),
             memory,
             ram,
             engine: Box::new(Interpreter::new()),
@@ -217,11 +219,11 @@ impl Machine {
     /// Begins the turn of the next vCPU that can run; `false` if none can.
     fn next_turn(&mut self) -> bool {
         let runnable: Vec<bool> = (0..self.vcpus.len()).map(|vcpu| self.can_run(vcpu)).collect();
-        let Some(next) = self.turns.next(&runnable) else { return false };
+        let Some((next, steps)) = self.turns.choose(&runnable) else { return false };
         let now = self.now();
         let sharers = runnable.iter().filter(|&&can_run| can_run).count() as u64;
         let count = self.vcpus[next].count;
-        self.turns = Turns { vcpu: next, end: count + TURN_STEPS, over: false };
+        self.turns = Turns { vcpu: next, end: count + steps, over: false, ..self.turns };
         self.clock.begin_turn(now, count, sharers);
         true
     }

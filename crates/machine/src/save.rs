@@ -37,6 +37,9 @@ pub struct MachineState {
     /// The turn was given up early.
     #[prost(bool, tag = "8")]
     pub turn_over: bool,
+    /// The state of the generator that draws turns, under chaos.
+    #[prost(uint64, optional, tag = "9")]
+    pub chaos: Option<u64>,
 }
 
 /// The digest of a whole machine: BLAKE3 over its saved state and its RAM.
@@ -84,7 +87,7 @@ impl Machine {
     /// Everything but RAM ([`Machine::ram_bytes`]) and configuration.
     pub fn save(&self) -> MachineState {
         let (clock_base, clock_since, clock_rate) = self.clock.parts();
-        let Turns { vcpu, end, over } = self.turns;
+        let Turns { vcpu, end, over, chaos } = self.turns;
         MachineState {
             vcpus: self.vcpus.iter().map(|vcpu| vcpu.save()).collect(),
             board: Some(self.board.save()),
@@ -94,6 +97,7 @@ impl Machine {
             turn_vcpu: vcpu as u32,
             turn_end: end.0,
             turn_over: over,
+            chaos,
         }
     }
 
@@ -126,7 +130,7 @@ impl Machine {
         }
         self.board.restore(state.board.unwrap_or_default())?;
         self.clock = clock;
-        self.turns = Turns { vcpu, end: x86::InsnCount(state.turn_end), over: state.turn_over };
+        self.turns = Turns { vcpu, end: x86::InsnCount(state.turn_end), over: state.turn_over, chaos: state.chaos };
         self.ram.write(0, ram)?;
         self.forget_code();
         Ok(())
