@@ -11,7 +11,7 @@ pub enum SessionError {
     #[error(transparent)]
     Machine(#[from] machine::MachineError),
     /// The host refused something while it was being done.
-    #[error("{doing}: {source}")]
+    #[error("{doing} failed")]
     Host {
         /// What was being done.
         doing: &'static str,
