@@ -4,8 +4,6 @@
 pub(super) const OEM_ID: [u8; 6] = *b"CHRONO";
 /// Identifies the board.
 pub(super) const OEM_TABLE_ID: [u8; 8] = *b"VISORPC ";
-/// Length of the common header (ACPI 6.5, table 5.4).
-pub(super) const HEADER_LEN: usize = 36;
 
 const LENGTH_AT: usize = 4;
 const CHECKSUM_AT: usize = 9;

@@ -3,6 +3,9 @@
 use super::*;
 use crate::ram::RamMapping;
 
+/// Length of the header that all tables have (ACPI 6.5, table 5.4).
+const TABLE_HEADER_LEN: usize = 36;
+
 /// The firmware area of a machine with `vcpus` vCPUs.
 fn firmware(vcpus: u8) -> Vec<u8> {
     let mut ram = RamMapping::new(1 << 20).expect("RAM for a test");
@@ -27,7 +30,7 @@ fn table(area: &[u8], at: u32) -> &[u8] {
 /// The table with `signature` among those of the RSDT.
 fn listed<'a>(area: &'a [u8], signature: &[u8; 4]) -> &'a [u8] {
     let rsdt = table(area, u32_at(area, 16));
-    let tables = rsdt[table::HEADER_LEN..].chunks(4).map(|entry| table(area, u32_at(entry, 0)));
+    let tables = rsdt[TABLE_HEADER_LEN..].chunks(4).map(|entry| table(area, u32_at(entry, 0)));
     tables.into_iter().find(|table| table.starts_with(signature)).expect("a listed table")
 }
 
