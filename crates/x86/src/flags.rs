@@ -197,12 +197,12 @@ mod tests {
     #[test]
     fn every_combination_survives_the_lazy_form() {
         for i in 0..64u64 {
-            let bits = (i & 1) * CF
-                | ((i >> 1) & 1) * PF
-                | ((i >> 2) & 1) * AF
-                | ((i >> 3) & 1) * ZF
-                | ((i >> 4) & 1) * SF
-                | ((i >> 5) & 1) * OF;
+            let bits = ((i & 1) * CF)
+                | (((i >> 1) & 1) * PF)
+                | (((i >> 2) & 1) * AF)
+                | (((i >> 3) & 1) * ZF)
+                | (((i >> 4) & 1) * SF)
+                | (((i >> 5) & 1) * OF);
             let mut lazy = LazyFlags::from_bits(bits);
             assert_eq!(lazy.to_bits(), bits);
             lazy.set_cf(true);
