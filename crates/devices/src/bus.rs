@@ -1,5 +1,6 @@
 //! What a device and the board say to each other.
 
+use crate::guest_control::ControlRequest;
 use x86::VirtualTime;
 
 /// The size of one access on a bus.
@@ -64,6 +65,8 @@ pub trait Wires {
     fn set_a20(&mut self, enabled: bool);
     /// A byte for the outside: `channel` says which device.
     fn output(&mut self, channel: OutputChannel, byte: u8);
+    /// Asks something of the outside. Takes effect at the next instruction boundary.
+    fn control(&mut self, request: ControlRequest);
 }
 
 /// Where a byte that leaves the machine came from.

@@ -9,6 +9,7 @@ use prost::Message;
 use x86::VirtualTime;
 
 use crate::bus::OutputChannel;
+use crate::guest_control::ControlRequest;
 use crate::{IrqLine, MmioDevice, PortDevice, PowerEvent, Saved, Timed, Width, Wires};
 
 /// A small seeded generator of random numbers (splitmix64).
@@ -71,6 +72,9 @@ pub enum Event {
     A20(bool),
     /// A byte for the outside.
     Output(OutputChannel, u8),
+    /// A request to the outside.
+    Control(ControlRequest),
+    Control(ControlRequest),
 }
 
 /// Wires that write down everything that leaves a device.
@@ -108,6 +112,9 @@ impl Wires for Trace {
     }
     fn output(&mut self, channel: OutputChannel, byte: u8) {
         self.events.push(Event::Output(channel, byte));
+    }
+    fn control(&mut self, request: ControlRequest) {
+        self.events.push(Event::Control(request));
     }
 }
 

@@ -11,6 +11,7 @@ mod conformance;
 pub mod debug;
 pub mod fabric;
 pub mod fw_cfg;
+pub mod guest_control;
 pub mod hpet;
 pub mod i8042;
 pub mod ioapic;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::bus::{IrqLine, OutputChannel, PowerEvent, Wires};
+use crate::guest_control::ControlRequest;
 
 /// Everything that came out of a device.
 #[derive(Default)]
@@ -12,6 +13,7 @@ pub(crate) struct TestWires {
     pub(crate) power: Vec<PowerEvent>,
     pub(crate) a20: Option<bool>,
     pub(crate) output: Vec<(OutputChannel, u8)>,
+    pub(crate) control: Vec<ControlRequest>,
 }
 
 impl TestWires {
@@ -44,5 +46,9 @@ impl Wires for TestWires {
 
     fn output(&mut self, channel: OutputChannel, byte: u8) {
         self.output.push((channel, byte));
+    }
+
+    fn control(&mut self, request: ControlRequest) {
+        self.control.push(request);
     }
 }

@@ -22,6 +22,8 @@ pub enum Input {
         /// Buttons.
         buttons: u8,
     },
+    /// A recording was started or stopped: the guest can ask for it.
+    Recording(bool),
     /// The clock correction of `real` mode: virtual time moves forward to this (never backwards).
     ClockTo(VirtualTime),
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use devices::PowerEvent;
+use devices::guest_control::ControlRequest;
 use devices::lapic::CpuSignal;
 use x86::flags;
 use x86::segment::{Segment, TableRegister, seg};
@@ -69,6 +70,8 @@ pub enum StopReason {
     TripleFault,
     /// The guest asked to stop with this exit status (`isa-debug-exit`).
     DebugExit(u8),
+    /// The guest asked something of the outside: [`Machine::take_requests`].
+    Request,
     /// No vCPU has anything to do until this time, or until an input comes.
     Idle(VirtualTime),
     /// Every vCPU is halted and nothing inside the machine can wake one.
@@ -282,6 +285,9 @@ impl Machine {
                 }
             }
         }
+        if self.board.has_requests() {
+            return Some(StopReason::Request);
+        }
         Some(match self.board.take_power_event()? {
             PowerEvent::PowerOff => StopReason::PowerOff,
             PowerEvent::Reset => StopReason::Reset,
@@ -328,6 +334,11 @@ impl Machine {
     /// hardware flow control waits for it; bytes given without it go in all the same.
     pub fn serial_requests_to_send(&self) -> bool {
         self.board.serial_requests_to_send()
+    }
+
+    /// Takes what the guest asked of the outside; [`Self::run`] does not go on before.
+    pub fn take_requests(&mut self) -> Vec<ControlRequest> {
+        self.board.take_requests()
     }
 
     /// Takes what the guest sent since the last call.

@@ -54,7 +54,14 @@ pub trait Vm {
 impl Vm for Machine {
     fn run(&mut self, until: u64, jump: bool) -> Stop {
         let idle = if jump { Idle::Jump } else { Idle::Stop };
-        match Machine::run(self, InsnCount(until), idle) {
+        let reason = loop {
+            match Machine::run(self, InsnCount(until), idle) {
+                // Recordings come from the timeline; a session without one has nothing to answer.
+                StopReason::Request => drop(self.take_requests()),
+                reason => break reason,
+            }
+        };
+        match reason {
             StopReason::Until => Stop::Until,
             StopReason::PowerOff => Stop::PowerOff,
             StopReason::Reset => Stop::Reset,
@@ -62,6 +69,7 @@ impl Vm for Machine {
             StopReason::DebugExit(status) => Stop::DebugExit(status),
             StopReason::Idle(wake) => Stop::Idle { wake: (wake != VirtualTime::NEVER).then_some(wake) },
             StopReason::Halted => Stop::Dead,
+            StopReason::Request => unreachable!("handled above"),
         }
     }
 

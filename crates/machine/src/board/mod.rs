@@ -12,6 +12,7 @@ use devices::acpi_pm::{AcpiPm, ResetControl};
 use devices::debug::{DebugConsole, DebugExit};
 use devices::fabric::InterruptFabric;
 use devices::fw_cfg::{FwCfg, FwCfgConfig};
+use devices::guest_control::{ControlRequest, GuestControl};
 use devices::hpet::Hpet;
 use devices::i8042::I8042;
 use devices::pci::PciHost;
@@ -63,6 +64,7 @@ struct Devices {
     post: PostPort,
     pci: PciHost,
     fw_cfg: FwCfg,
+    guest_control: GuestControl,
     debug_exit: DebugExit,
     debug_console: DebugConsole,
 }
@@ -72,6 +74,8 @@ struct Devices {
 struct Outbox {
     power: Option<PowerEvent>,
     a20: Option<bool>,
+    /// What the guest asked of the outside; the run stops behind each.
+    requests: Vec<ControlRequest>,
     serial: Vec<u8>,
     debug_console: Vec<u8>,
     /// The HPET drives lines 0 and 8 in place of the timer and the clock.
@@ -101,6 +105,7 @@ impl Board {
                 post: PostPort::new(),
                 pci: PciHost::new(ECAM_BASE),
                 fw_cfg: FwCfg::new(FwCfgConfig { ram_bytes: layout.len_bytes(), vcpus: config.vcpus.into() }),
+                guest_control: GuestControl::new(),
                 debug_exit: DebugExit,
                 debug_console: DebugConsole,
             },
@@ -160,6 +165,7 @@ impl Board {
             Input::Mouse { right, up, wheel, buttons } => {
                 d.i8042.mouse(*right, *up, *wheel, *buttons, &mut wires);
             }
+            Input::Recording(recording) => d.guest_control.set_recording(*recording),
             Input::ClockTo(_) => {}
         }
         self.settle();
@@ -182,7 +188,7 @@ impl Board {
 
     /// Whether the machine has to act before the next instruction of any vCPU.
     pub(crate) fn wants_attention(&self) -> bool {
-        self.out.power.is_some() || self.out.a20.is_some() || self.fabric.has_signals()
+        self.out.power.is_some() || self.has_requests() || self.out.a20.is_some() || self.fabric.has_signals()
     }
 
     /// Takes a change of the A20 gate; its other owner is told here.
@@ -191,6 +197,16 @@ impl Board {
         self.devices.i8042.observe_a20(enabled);
         self.devices.port92.observe_a20(enabled);
         Some(enabled)
+    }
+
+    /// Takes what the guest asked of the outside.
+    pub(crate) fn take_requests(&mut self) -> Vec<ControlRequest> {
+        std::mem::take(&mut self.out.requests)
+    }
+
+    /// Whether [`Self::take_requests`] has something to give.
+    pub(crate) fn has_requests(&self) -> bool {
+        !self.out.requests.is_empty()
     }
 
     /// Takes what the guest sent: serial port, debug console.

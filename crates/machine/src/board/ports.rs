@@ -3,7 +3,7 @@
 use devices::acpi_pm::{PM_BASE, PM_PORT_COUNT, RESET_PORT, SMI_COMMAND_PORT, SMI_PORT_COUNT};
 use devices::pic::Pic;
 use devices::pit::Pit;
-use devices::{PortDevice, Width, debug, fw_cfg, i8042, pci, port92, rtc, uart};
+use devices::{PortDevice, Width, debug, fw_cfg, guest_control, i8042, pci, port92, rtc, uart};
 use x86::VirtualTime;
 
 use super::wires::{BoardWires, CutOff};
@@ -11,6 +11,7 @@ use super::{Board, Devices};
 
 /// Ports of the PCI host bridge that start before its reset register or behind it.
 const PCI_END: u16 = pci::PORT_BASE + pci::PORT_COUNT;
+const GUEST_CONTROL_END: u16 = guest_control::PORT_BASE + guest_control::PORT_COUNT;
 const PM_END: u16 = PM_BASE + PM_PORT_COUNT;
 const SMI_END: u16 = SMI_COMMAND_PORT + SMI_PORT_COUNT;
 const RTC_END: u16 = rtc::PORT_BASE + rtc::PORT_COUNT;
@@ -110,6 +111,7 @@ impl Devices {
             debug::EXIT_PORT..DEBUG_EXIT_END if debug_exit => (debug::EXIT_PORT, &mut self.debug_exit),
             uart::PORT_BASE..UART_END => (uart::PORT_BASE, &mut self.uart),
             fw_cfg::PORT_BASE..FW_CFG_END => (fw_cfg::PORT_BASE, &mut self.fw_cfg),
+            guest_control::PORT_BASE..GUEST_CONTROL_END => (guest_control::PORT_BASE, &mut self.guest_control),
             PM_BASE..PM_END => (PM_BASE, &mut self.acpi_pm),
             RESET_PORT => (RESET_PORT, &mut self.reset_control),
             pci::PORT_BASE..PCI_END => (pci::PORT_BASE, &mut self.pci),

@@ -3,6 +3,7 @@
 use devices::acpi_pm::{AcpiPmState, ResetControlState};
 use devices::fabric::FabricState;
 use devices::fw_cfg::FwCfgState;
+use devices::guest_control::GuestControlState;
 use devices::hpet::HpetState;
 use devices::i8042::I8042State;
 use devices::pci::PciHostState;
@@ -53,6 +54,9 @@ pub struct BoardState {
     /// Firmware configuration.
     #[prost(message, optional, tag = "12")]
     pub fw_cfg: Option<FwCfgState>,
+    /// Guest control port.
+    #[prost(message, optional, tag = "13")]
+    pub guest_control: Option<GuestControlState>,
 }
 
 impl Saved for Board {
@@ -73,6 +77,7 @@ impl Saved for Board {
             post,
             pci,
             fw_cfg,
+            guest_control,
             debug_exit: _,
             debug_console: _,
         } = devices;
@@ -89,6 +94,7 @@ impl Saved for Board {
             post: Some(post.save()),
             pci: Some(pci.save()),
             fw_cfg: Some(fw_cfg.save()),
+            guest_control: Some(guest_control.save()),
         }
     }
 
@@ -107,6 +113,7 @@ impl Saved for Board {
         d.post.restore(state.post.unwrap_or_default())?;
         d.pci.restore(state.pci.unwrap_or_default())?;
         d.fw_cfg.restore(state.fw_cfg.unwrap_or_default())?;
+        d.guest_control.restore(state.guest_control.unwrap_or_default())?;
         restored.out.hpet_owns_legacy_lines = restored.devices.hpet.legacy_replacement();
         restored.settle();
         *self = restored;

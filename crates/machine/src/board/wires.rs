@@ -2,6 +2,7 @@
 
 use devices::bus::OutputChannel;
 use devices::fabric::InterruptFabric;
+use devices::guest_control::ControlRequest;
 use devices::{IrqLine, PowerEvent, Wires};
 
 use super::Outbox;
@@ -32,6 +33,10 @@ impl Wires for BoardWires<'_> {
             OutputChannel::DebugConsole => self.out.debug_console.push(byte),
         }
     }
+
+    fn control(&mut self, request: ControlRequest) {
+        self.out.requests.push(request);
+    }
 }
 
 /// The wires of a device whose interrupt line is cut off (the RTC while the HPET has its line).
@@ -54,5 +59,8 @@ impl Wires for CutOff<'_, '_> {
     }
     fn output(&mut self, channel: OutputChannel, byte: u8) {
         self.wires.output(channel, byte);
+    }
+    fn control(&mut self, request: ControlRequest) {
+        self.wires.control(request);
     }
 }
