@@ -74,7 +74,6 @@ pub enum Event {
     Output(OutputChannel, u8),
     /// A request to the outside.
     Control(ControlRequest),
-    Control(ControlRequest),
 }
 
 /// Wires that write down everything that leaves a device.
