@@ -1,6 +1,22 @@
-//! Starts the `chronovisor` program for tests, and holds what it printed and how it ended.
+//! Tests with whole guests, in two ways.
+//!
+//! [`Guest`] here starts the `chronovisor` program and holds what it printed and how it ended.
+//! [`BareGuest`] and [`debian`] run a machine in the test's own process, in one go, in pieces and through saved
+//! state ([`runs`]), and demand the same bits each time; their guests come from `guests/` ([`assemble`]).
 
+pub mod assemble;
+mod bare_guest;
 pub mod bare_metal;
+#[path = "../../xtask/src/guest/cpio.rs"]
+#[allow(dead_code, reason = "the tests use fewer kinds of file than the initramfs")]
+mod cpio;
+//pub mod debian;
+mod rng;
+pub mod runs;
+pub mod state_file;
+
+pub use bare_guest::BareGuest;
+pub use rng::Rng;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -16,6 +16,8 @@ use prefixes::Prefixes;
 
 /// The longest instruction, in bytes; a longer one is #GP(0).
 pub const MAX_LEN: usize = 15;
+/// The bases whose default segment is SS: RSP and RBP.
+const STACK_BASES: [u8; 2] = [4, 5];
 
 /// What became of some instruction bytes.
 pub enum Decoded {
@@ -49,8 +51,10 @@ pub fn decode(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> Decode
     let mut op = blank(off, insn.len() as u8);
     match decoder.last_error() {
         DecoderError::None => {}
-        DecoderError::NoMoreBytes if window.len() < MAX_LEN => return Decoded::Truncated,
-        DecoderError::NoMoreBytes => {
+        DecoderError::NoMoreBytes => return Decoded::Truncated,
+        // With fifteen bytes to look at, iced calls an instruction that wants more of them invalid, with all
+        // of them as its length. (Of one that is invalid at its fifteenth byte the same is said; it gets the same.)
+        DecoderError::InvalidInstruction if insn.len() == MAX_LEN => {
             op.exec = exec::misc::too_long;
             return Decoded::Op { op, ends_block: true };
         }
@@ -134,6 +138,13 @@ fn memory_operand(op: &mut Op, insn: &Instruction) {
 }
 
 fn set_segment(op: &mut Op, segment: Register) {
+    let flat = matches!(op.amode, AddressMode::Flat64 | AddressMode::Truncated64);
+    let segment = match segment {
+        // 64-bit code ignores the other overrides; iced gives them all the same.
+        _ if !flat || matches!(segment, Register::FS | Register::GS) => segment,
+        _ if STACK_BASES.contains(&op.base) => Register::SS,
+        _ => Register::DS,
+    };
     op.seg = operands::segment_index(segment);
     if op.amode == AddressMode::Flat64 && matches!(segment, Register::FS | Register::GS) {
         op.amode = AddressMode::Based64;

@@ -1,0 +1,123 @@
+//! A bare-metal guest: its source, the machine it runs on, and how it should end.
+
+use machine::{BootSource, Machine, MachineConfig, StopReason};
+use x86::CpuModel;
+
+use crate::assemble;
+use crate::runs::{self, Outcome};
+
+/// The exit status of a guest whose checks all passed: 0 written to the debug exit port.
+const PASSED: StopReason = StopReason::DebugExit(1);
+/// A guest that has not ended after this many steps hangs.
+const MAX_INSNS: u64 = 60_000_000;
+const RAM_BYTES: u64 = 8 << 20;
+/// Random ways in which each guest is cut into pieces, and in which it is saved and restored.
+const SEEDS: std::ops::Range<u64> = 1..4;
+
+/// A guest to be run; made by [`BareGuest::new`], changed by the methods that follow it.
+#[derive(Clone, Debug)]
+pub struct BareGuest {
+    source: &'static str,
+    defines: Vec<(&'static str, u64)>,
+    config: MachineConfig,
+    end: StopReason,
+}
+
+impl BareGuest {
+    /// The guest in `guests/SOURCE.S`, on one vCPU of the smaller model, ending with all checks passed.
+    pub fn new(source: &'static str) -> Self {
+        let config = MachineConfig {
+            ram_bytes: RAM_BYTES,
+            vcpus: 1,
+            cpu_model: CpuModel::V2,
+            debug_exit: true,
+            rtc_start_unix_seconds: 1_767_225_600, // 2026-01-01
+            chaos_seed: None,
+        };
+        BareGuest { source, defines: Vec::new(), config, end: PASSED }
+    }
+
+    /// With another number of vCPUs; the source sees it as `VCPUS`.
+    #[must_use]
+    pub fn vcpus(mut self, vcpus: u8) -> Self {
+        self.config.vcpus = vcpus;
+        self.defines.push(("VCPUS", vcpus.into()));
+        self
+    }
+
+    /// With another CPU model.
+    #[must_use]
+    pub fn cpu_model(mut self, model: CpuModel) -> Self {
+        self.config.cpu_model = model;
+        self
+    }
+
+    /// With a symbol that the source can look at.
+    #[must_use]
+    pub fn define(mut self, name: &'static str, value: u64) -> Self {
+        self.defines.push((name, value));
+        self
+    }
+
+    /// Ending otherwise than by the exit port.
+    #[must_use]
+    pub fn ends_with(mut self, end: StopReason) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// Assembles it.
+    ///
+    /// # Errors
+    /// As [`assemble::kernel`].
+    pub fn kernel(&self) -> anyhow::Result<Vec<u8>> {
+        assemble::kernel(self.source, &self.defines)
+    }
+
+    /// A machine with the guest loaded.
+    pub fn machine(&self, kernel: &[u8]) -> Machine {
+        let mut machine = Machine::new(self.config).expect("the guests' machine is a small one");
+        let source = BootSource { kernel, kernel_name: self.source, initrd: None, initrd_name: "", command_line: "" };
+        machine.load(&source).expect("the guest is a multiboot kernel");
+        machine
+    }
+
+    /// Runs it once, with nothing demanded.
+    ///
+    /// # Errors
+    /// If it cannot be assembled.
+    pub fn run_once(&self) -> anyhow::Result<Outcome> {
+        let kernel = self.kernel()?;
+        Ok(runs::straight(&|| self.machine(&kernel), MAX_INSNS))
+    }
+
+    /// Runs it in every way of [`runs`] and demands that it ends as it should, with the same bits each time.
+    /// Returns the outcome, or `None` if there is no assembler.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn check(&self) -> Option<Outcome> {
+        if !assemble::available(self.source) {
+            return None;
+        }
+        let kernel = self.kernel().unwrap_or_else(|error| panic!("{error:#}"));
+        let make = || self.machine(&kernel);
+        let first = runs::straight(&make, MAX_INSNS);
+        let name = self.source;
+        assert_eq!(
+            first.stop, self.end,
+            "{name} ended otherwise, after {} steps:\n{}",
+            first.insns, first.debug_console
+        );
+        assert_eq!(runs::straight(&make, MAX_INSNS), first, "{name}: a second run differs");
+        for seed in SEEDS {
+            // Some cuttings are of very short pieces only, as many as a quick test can have.
+            let longest = if first.insns < 400_000 { 1 << (4 * seed) } else { (first.insns / 20).max(1000) };
+            let pieces = runs::in_pieces(&make, MAX_INSNS, longest, seed);
+            assert_eq!(pieces, first, "{name}: a run in pieces differs (seed {seed})");
+            let saved = runs::through_saved_state(&make, MAX_INSNS, first.insns, 6, seed);
+            assert_eq!(saved, first, "{name}: a run through saved state differs (seed {seed})");
+        }
+        Some(first)
+    }
+}
