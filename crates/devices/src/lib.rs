@@ -24,6 +24,7 @@ pub mod rtc;
 pub mod state;
 #[cfg(test)]
 mod test_wires;
+pub mod testdev;
 pub mod uart;
 
 pub use bus::{IrqLine, MmioDevice, PortDevice, PowerEvent, Timed, Width, Wires};

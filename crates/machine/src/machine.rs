@@ -32,7 +32,7 @@ pub struct MachineConfig {
     pub vcpus: u8,
     /// Which CPU the guest sees.
     pub cpu_model: CpuModel,
-    /// Whether QEMU's `isa-debug-exit` answers at port F4h.
+    /// Whether QEMU's `isa-debug-exit` answers at port F4h, and its `pc-testdev` beside it.
     pub debug_exit: bool,
     /// The RTC's time at power-on, in seconds since 1970.
     pub rtc_start_unix_seconds: u64,

@@ -3,7 +3,7 @@
 use devices::hpet::MMIO_LEN as HPET_LEN;
 use devices::ioapic::IoApic;
 use devices::lapic::LocalApic;
-use devices::{MmioDevice, Width};
+use devices::{MmioDevice, Width, testdev};
 use x86::VirtualTime;
 
 use super::Board;
@@ -15,6 +15,7 @@ enum Target {
     IoApic(u64),
     Hpet(u64),
     Ecam(u64),
+    TestMemory(u64),
     Nothing,
 }
 
@@ -30,6 +31,11 @@ impl Board {
         }
         if let Some(offset) = within(HPET_BASE, HPET_LEN) {
             return Target::Hpet(offset);
+        }
+        if self.config.debug_exit
+            && let Some(offset) = within(testdev::MEMORY_BASE, testdev::MEMORY_LEN)
+        {
+            return Target::TestMemory(offset);
         }
         within(ECAM_BASE, ECAM_SIZE).map_or(Target::Nothing, Target::Ecam)
     }
@@ -49,6 +55,10 @@ impl Board {
                 let (d, mut wires) = self.split();
                 d.pci.mmio_read(offset, width, now, &mut wires)
             }
+            Target::TestMemory(offset) => {
+                let (d, mut wires) = self.split();
+                d.testdev.memory.mmio_read(offset, width, now, &mut wires)
+            }
             Target::Nothing => width.mask(),
         }
     }
@@ -62,6 +72,10 @@ impl Board {
             Target::Ecam(offset) => {
                 let (d, mut wires) = self.split();
                 d.pci.mmio_write(offset, width, value, now, &mut wires);
+            }
+            Target::TestMemory(offset) => {
+                let (d, mut wires) = self.split();
+                d.testdev.memory.mmio_write(offset, width, value, now, &mut wires);
             }
             Target::Nothing => {}
         }

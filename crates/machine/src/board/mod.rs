@@ -19,6 +19,7 @@ use devices::pci::PciHost;
 use devices::pit::Pit;
 use devices::port92::{Port92, PostPort};
 use devices::rtc::{Rtc, RtcConfig};
+use devices::testdev::TestDevice;
 use devices::uart::{Uart, UartConfig};
 use devices::{PowerEvent, Timed};
 use x86::VirtualTime;
@@ -34,7 +35,7 @@ pub struct BoardConfig {
     pub layout: MemoryLayout,
     /// Number of vCPUs, 1 to 8.
     pub vcpus: u8,
-    /// Whether QEMU's `isa-debug-exit` answers at port F4h.
+    /// Whether QEMU's `isa-debug-exit` answers at port F4h, and its `pc-testdev` beside it.
     pub debug_exit: bool,
     /// The RTC's time at power-on, in seconds since 1970.
     pub rtc_start_unix_seconds: u64,
@@ -67,6 +68,7 @@ struct Devices {
     guest_control: GuestControl,
     debug_exit: DebugExit,
     debug_console: DebugConsole,
+    testdev: TestDevice,
 }
 
 /// What left the devices for the machine and the outside.
@@ -108,6 +110,7 @@ impl Board {
                 guest_control: GuestControl::new(),
                 debug_exit: DebugExit,
                 debug_console: DebugConsole,
+                testdev: TestDevice::default(),
             },
             out: Outbox::default(),
             devices_deadline: VirtualTime::NEVER,

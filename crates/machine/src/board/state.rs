@@ -10,6 +10,7 @@ use devices::pci::PciHostState;
 use devices::pit::PitState;
 use devices::port92::{Port92State, PostPortState};
 use devices::rtc::RtcState;
+use devices::testdev::TestDeviceState;
 use devices::uart::UartState;
 use devices::{RestoreError, Saved};
 
@@ -57,6 +58,9 @@ pub struct BoardState {
     /// Guest control port.
     #[prost(message, optional, tag = "13")]
     pub guest_control: Option<GuestControlState>,
+    /// Test device.
+    #[prost(message, optional, tag = "14")]
+    pub testdev: Option<TestDeviceState>,
 }
 
 impl Saved for Board {
@@ -80,6 +84,7 @@ impl Saved for Board {
             guest_control,
             debug_exit: _,
             debug_console: _,
+            testdev,
         } = devices;
         BoardState {
             fabric: Some(fabric.save()),
@@ -95,6 +100,7 @@ impl Saved for Board {
             pci: Some(pci.save()),
             fw_cfg: Some(fw_cfg.save()),
             guest_control: Some(guest_control.save()),
+            testdev: Some(testdev.save()),
         }
     }
 
@@ -114,6 +120,7 @@ impl Saved for Board {
         d.pci.restore(state.pci.unwrap_or_default())?;
         d.fw_cfg.restore(state.fw_cfg.unwrap_or_default())?;
         d.guest_control.restore(state.guest_control.unwrap_or_default())?;
+        d.testdev.restore(state.testdev.unwrap_or_default())?;
         restored.out.hpet_owns_legacy_lines = restored.devices.hpet.legacy_replacement();
         restored.settle();
         *self = restored;
