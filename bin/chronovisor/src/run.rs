@@ -28,6 +28,7 @@ host_seconds.
 
 Standard input: a terminal is put into raw mode; from a pipe bytes are taken as they come; a regular
 file is fed at fixed points of the guest's own progress, so that the run can be repeated exactly.
+Bytes from a pipe or a file wait until the guest's serial port requests them (its RTS line).
 
 Exit status:
   0    the guest powered off
