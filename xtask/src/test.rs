@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every lint and every test, with what they need installed first.
 //!
+//! The variable `CHRONOVISOR_LONG` makes some tests do more, with `--long`.
+//!
 //! Tests that boot guests run the `chronovisor` program named by the environment variable
 //! `CHRONOVISOR`, with the files in the directory that `CHRONOVISOR_GUEST` names.
 
@@ -25,6 +27,9 @@ pub fn run_all(long: bool) -> Result<()> {
     let program = build::chronovisor()?;
     let with_guest = |mut tests: Command| {
         tests.env("CHRONOVISOR", &program);
+        if long {
+            tests.env("CHRONOVISOR_LONG", "1");
+        }
         tests.env("CHRONOVISOR_GUEST", files.kernel.parent().unwrap_or(&files.kernel));
         run(&mut tests)
     };
