@@ -52,9 +52,7 @@ pub fn decode(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> Decode
     match decoder.last_error() {
         DecoderError::None => {}
         DecoderError::NoMoreBytes => return Decoded::Truncated,
-        // With fifteen bytes to look at, iced calls an instruction that wants more of them invalid, with all
-        // of them as its length. (Of one that is invalid at its fifteenth byte the same is said; it gets the same.)
-        DecoderError::InvalidInstruction if insn.len() == MAX_LEN => {
+        _ if window.len() == MAX_LEN && is_too_long(bitness, window, options) => {
             op.exec = exec::misc::too_long;
             return Decoded::Op { op, ends_block: true };
         }
@@ -65,6 +63,22 @@ pub fn decode(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> Decode
     op.exec = select(&insn, &mut op, model).unwrap_or(exec::misc::undefined);
     let falls_through = matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
     Decoded::Op { op, ends_block: !falls_through }
+}
+
+/// True if the invalid instruction that fills `window` goes on behind it, in which case it is not
+/// undefined but too long: iced-x86 does not tell one from the other.
+fn is_too_long(bitness: u32, window: &[u8], options: u32) -> bool {
+    let error = |bytes: &[u8]| {
+        let mut insn = Instruction::default();
+        let mut decoder = Decoder::new(bitness, bytes, options);
+        decoder.decode_out(&mut insn);
+        decoder.last_error()
+    };
+    // A forbidden LOCK is found out at the end, so look without it.
+    let mut unlocked = window.to_vec();
+    let prefixes = unlocked.iter_mut().take_while(|byte| prefixes::is_prefix(**byte, bitness));
+    prefixes.filter(|byte| **byte == 0xf0).for_each(|byte| *byte = 0x2e);
+    error(&unlocked) != DecoderError::None && error(&unlocked[..MAX_LEN - 1]) == DecoderError::NoMoreBytes
 }
 
 /// An instruction that is #UD until more is known.

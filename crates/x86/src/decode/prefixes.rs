@@ -48,3 +48,9 @@ impl Prefixes {
         }
     }
 }
+
+/// True for a legacy prefix, and for REX in 64-bit code.
+pub fn is_prefix(byte: u8, bitness: u32) -> bool {
+    let legacy = matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
+    legacy || (bitness == 64 && byte & 0xf0 == 0x40)
+}

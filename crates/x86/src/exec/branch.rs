@@ -50,17 +50,33 @@ fn jmp_mem<T: Reg>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, T
     cpu.jump_near(target.to_u64())
 }
 
-/// Pushes the return address and jumps; nothing is pushed if the target faults.
+/// Pushes the return address and jumps.
 #[inline(always)]
 fn call_to<T: Reg>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, target: u64) -> Result<Flow, Trap> {
     let back = cpu.next_rip(op);
     let rip = cpu.rip;
-    let flow = cpu.jump_near(target)?;
+    let flow = match cpu.jump_near(target) {
+        Ok(flow) => flow,
+        Err(trap) if !cpu.is_64bit() => return Err(trap),
+        Err(_) => return Err(call_to_nowhere(cpu, env, op, back)),
+    };
     if let Err(trap) = cpu.push(env, op, T::from_u64(back)) {
         cpu.rip = rip;
         return Err(trap);
     }
     Ok(flow)
+}
+
+/// A call to an address that is not canonical: the processor writes the return address to the
+/// stack before it finds out, and leaves RSP alone.
+#[cold]
+fn call_to_nowhere(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, back: u64) -> Trap {
+    let sp = cpu.stack_pointer();
+    if let Err(trap) = cpu.push(env, op, back) {
+        return trap;
+    }
+    cpu.set_stack_pointer(sp);
+    cpu.gp0()
 }
 
 fn call<T: Reg>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {

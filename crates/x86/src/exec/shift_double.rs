@@ -17,7 +17,7 @@ fn shld<T: Reg>(flags: &mut LazyFlags, a: T, b: T, count: u32) -> T {
     // The operand, the bits that come in, and for counts above 16 the operand again.
     let (r, cf) = if count <= T::BITS {
         let wide = (x << T::BITS | y) << count >> T::BITS;
-        (wide as u64, wide >> T::BITS & 1 != 0)
+        (wide as u64, x >> (T::BITS - count) & 1 != 0)
     } else {
         let ring = x << 32 | y << 16 | x;
         let wide = ring << count;

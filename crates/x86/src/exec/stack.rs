@@ -1,6 +1,6 @@
 //! The stack: pushes and pops in the current stack size.
 
-use crate::fault::Trap;
+use crate::fault::{Trap, vector};
 use crate::memory::access::Value;
 use crate::op::{Env, Op};
 use crate::segment::seg;
@@ -41,7 +41,7 @@ impl Vcpu {
     pub fn push<T: Value>(&mut self, env: &mut Env<'_>, op: &Op, value: T) -> Result<(), Trap> {
         let sp = self.stack_pointer().wrapping_sub(T::BYTES as u64) & self.mode.sp_mask;
         let linear = self.stack_linear(sp, T::BYTES as u64, true)?;
-        self.store(env, op, linear, value)?;
+        self.store(env, op, linear, value).map_err(|trap| self.of_stack(trap))?;
         self.set_stack_pointer(sp);
         Ok(())
     }
@@ -54,8 +54,14 @@ impl Vcpu {
     pub fn pop<T: Value>(&mut self, env: &mut Env<'_>, op: &Op) -> Result<T, Trap> {
         let sp = self.stack_pointer();
         let linear = self.stack_linear(sp, T::BYTES as u64, false)?;
-        let value = self.load(env, op, linear)?;
+        let value = self.load(env, op, linear).map_err(|trap| self.of_stack(trap))?;
         self.set_stack_pointer(sp.wrapping_add(T::BYTES as u64));
         Ok(value)
+    }
+
+    /// A stack address that is not canonical is #SS(0), whatever the segment of `op`'s operand.
+    #[cold]
+    fn of_stack(&mut self, trap: Trap) -> Trap {
+        if self.fault.vector == vector::GP { self.raise_with(vector::SS, 0) } else { trap }
     }
 }

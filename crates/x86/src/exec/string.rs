@@ -89,6 +89,9 @@ pub(crate) fn repeat<'a>(
     if left == 0 {
         return Ok(Flow::Next);
     }
+    // Flags are those from before the instruction until its last iteration is done, so that a
+    // fault in between shows them (SDM Vol. 2, REP) wherever the run was cut before.
+    let flags_before = cpu.lazy;
     let budget = env.until.0.saturating_sub(env.count_at(cpu, op).0).max(1);
     let mut done = 0;
     loop {
@@ -97,6 +100,7 @@ pub(crate) fn repeat<'a>(
             && let Err(trap) = once(cpu, env)
         {
             env.extra_steps = done;
+            cpu.lazy = flags_before;
             return Err(trap);
         }
         let steps = at_once.max(1);
@@ -110,6 +114,7 @@ pub(crate) fn repeat<'a>(
         }
         if done >= budget || env.leave {
             env.extra_steps = done - 1;
+            cpu.lazy = flags_before;
             return Ok(Flow::Repeat);
         }
     }
@@ -177,7 +182,7 @@ impl StringOp for Stos {
     #[inline(always)]
     fn once<T: Reg>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<(), Trap> {
         let target = target_address::<T>(cpu, op, true)?;
-        cpu.store(env, op, target, T::get(cpu, 0))?;
+        cpu.store(env, &in_es(op), target, T::get(cpu, 0))?;
         cpu.step_address(op, RDI, T::BYTES as u64);
         Ok(())
     }
@@ -229,10 +234,11 @@ impl StringOp for Cmps {
     const COMPARES: bool = true;
     #[inline(always)]
     fn once<T: Reg>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<(), Trap> {
-        let source = source_address::<T>(cpu, op)?;
-        let a: T = cpu.load(env, op, source)?;
+        // The element at ES:DI is read first: its fault wins.
         let target = target_address::<T>(cpu, op, false)?;
         let b: T = cpu.load(env, &in_es(op), target)?;
+        let source = source_address::<T>(cpu, op)?;
+        let a: T = cpu.load(env, op, source)?;
         Cmp::apply(&mut cpu.lazy, a, b);
         cpu.step_address(op, RSI, T::BYTES as u64);
         cpu.step_address(op, RDI, T::BYTES as u64);

@@ -281,6 +281,14 @@ impl Vcpu {
         true
     }
 
+    /// #SS(0) or #GP(0) for an address that is not canonical.
+    ///
+    /// # Errors
+    /// Those, in long mode; `segment` chooses.
+    pub fn check_canonical(&mut self, linear: u64, segment: usize) -> Result<(), Trap> {
+        self.check_form(linear, linear, segment)
+    }
+
     /// In legacy modes linear addresses are 32 bits wide.
     fn wrap_linear(&self, linear: u64) -> u64 {
         if self.long_mode() { linear } else { linear & 0xffff_ffff }
@@ -334,8 +342,10 @@ impl Vcpu {
         at: InsnCount,
     ) -> Result<u64, Trap> {
         let last = linear.wrapping_add(bytes as u64 - 1);
-        self.check_form(linear, last, segment)?;
+        // An access across the border of canonical addresses is misaligned before it is anything else.
+        self.check_form(linear, linear, segment)?;
         self.check_alignment(linear, bytes, view)?;
+        self.check_form(last, last, segment)?;
         let first = self.translate(env, linear, intent, view)?;
         let crosses = (linear ^ last) & !0xfff != 0;
         let head = if crosses { (PAGE_SIZE - linear % PAGE_SIZE) as usize } else { bytes };
@@ -366,8 +376,10 @@ impl Vcpu {
         at: InsnCount,
     ) -> Result<(), Trap> {
         let last = linear.wrapping_add(bytes as u64 - 1);
-        self.check_form(linear, last, segment)?;
+        // An access across the border of canonical addresses is misaligned before it is anything else.
+        self.check_form(linear, linear, segment)?;
         self.check_alignment(linear, bytes, view)?;
+        self.check_form(last, last, segment)?;
         let first = self.translate(env, linear, Intent::Write, view)?;
         let crosses = (linear ^ last) & !0xfff != 0;
         let head = if crosses { (PAGE_SIZE - linear % PAGE_SIZE) as usize } else { bytes };

@@ -142,11 +142,11 @@ fn output<const BYTES: u8, const IMMEDIATE: bool>(cpu: &mut Vcpu, env: &mut Env<
 }
 
 fn input_string<const BYTES: u8>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
+    let port = cpu.gpr[RDX] as u16;
+    cpu.io_allowed(env, port, BYTES)?; // asked even for a count of zero
     if !cpu.iterations_left(op) {
         return Ok(Flow::Next);
     }
-    let port = cpu.gpr[RDX] as u16;
-    cpu.io_allowed(env, port, BYTES)?;
     let offset = cpu.gpr[RDI] & Vcpu::string_mask(op);
     let linear = cpu.linear(seg::ES, offset, u64::from(BYTES), true)?;
     cpu.probe(env, op, linear, usize::from(BYTES), Intent::Write)?;
@@ -160,11 +160,11 @@ fn input_string<const BYTES: u8>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> 
 }
 
 fn output_string<const BYTES: u8>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
+    let port = cpu.gpr[RDX] as u16;
+    cpu.io_allowed(env, port, BYTES)?; // asked even for a count of zero
     if !cpu.iterations_left(op) {
         return Ok(Flow::Next);
     }
-    let port = cpu.gpr[RDX] as u16;
-    cpu.io_allowed(env, port, BYTES)?;
     let offset = cpu.gpr[RSI] & Vcpu::string_mask(op);
     let linear = cpu.linear(usize::from(op.seg), offset, u64::from(BYTES), false)?;
     let value = match BYTES {

@@ -4,6 +4,7 @@
 //! goes on behind them when it is executed again (SDM Vol. 2C, VPGATHERDD).
 
 use super::masked::{element, load_element, piece, set_element};
+use super::operand::without_alignment;
 use super::unit::{self, VEX};
 use crate::fault::{Flow, Trap};
 use crate::flags::sign_extend;
@@ -39,7 +40,8 @@ fn gather<const INDEX: usize, const BYTES: usize>(cpu: &mut Vcpu, env: &mut Env<
     unit::check::<VEX>(cpu)?;
     let count = op.extra as usize;
     let (target, mask) = (usize::from(op.r1 & 15), usize::from(op.r2 & 15));
-    spread_signs::<BYTES>(&mut cpu.vector.ymm[mask], count);
+    // Whether or not every element of the mask has an index: processors spread all of them.
+    spread_signs::<BYTES>(&mut cpu.vector.ymm[mask], count * INDEX.max(BYTES) / BYTES);
     let indices = cpu.vector.ymm[usize::from(op.r3 & 15)];
     for i in 0..count {
         if element::<BYTES>(&cpu.vector.ymm[mask], i) == 0 {
@@ -48,7 +50,7 @@ fn gather<const INDEX: usize, const BYTES: usize>(cpu: &mut Vcpu, env: &mut Env<
         let raw = element::<INDEX>(&indices, i);
         let index = if INDEX == 4 { sign_extend::<32>(raw) } else { raw };
         let linear = piece(cpu, op, index << (op.scale & 3), BYTES, false)?;
-        let value = load_element::<BYTES>(cpu, env, op, linear)?;
+        let value = without_alignment(cpu, |cpu| load_element::<BYTES>(cpu, env, op, linear))?;
         set_element::<BYTES>(&mut cpu.vector.ymm[target], i, value);
         set_element::<BYTES>(&mut cpu.vector.ymm[mask], i, 0);
         clear_behind::<BYTES>(&mut cpu.vector.ymm[target], count);

@@ -1,6 +1,7 @@
 //! Moves under a mask: VMASKMOVPS and its like by elements, MASKMOVDQU and MASKMOVQ by bytes.
 //! What the mask leaves out is not accessed and cannot fault.
 
+use super::operand::without_alignment;
 use super::unit::{self, MMX, SSE, VEX};
 use crate::fault::{Flow, Trap};
 use crate::memory::paging::Intent;
@@ -107,7 +108,7 @@ fn load_elements<const BYTES: usize>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op)
     let mut result = [0; 4];
     for i in (0..32 / BYTES).filter(|i| chosen >> i & 1 != 0) {
         let linear = piece(cpu, op, (i * BYTES) as u64, BYTES, false)?;
-        let value = load_element::<BYTES>(cpu, env, op, linear)?;
+        let value = without_alignment(cpu, |cpu| load_element::<BYTES>(cpu, env, op, linear))?;
         set_element::<BYTES>(&mut result, i, value);
     }
     cpu.vector.ymm[usize::from(op.r1 & 15)] = result;
@@ -154,11 +155,11 @@ fn store_chosen<const BYTES: usize>(
     for i in elements() {
         let linear = piece(cpu, op, (i * BYTES) as u64, BYTES, true)?;
         let value = element::<BYTES>(&data, i);
-        match BYTES {
-            1 => cpu.store(env, op, linear, value as u8)?,
-            4 => cpu.store(env, op, linear, value as u32)?,
-            _ => cpu.store(env, op, linear, value)?,
-        }
+        without_alignment(cpu, |cpu| match BYTES {
+            1 => cpu.store(env, op, linear, value as u8),
+            4 => cpu.store(env, op, linear, value as u32),
+            _ => cpu.store(env, op, linear, value),
+        })?;
     }
     Ok(Flow::Next)
 }

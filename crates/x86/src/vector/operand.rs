@@ -2,6 +2,7 @@
 
 use crate::fault::Trap;
 use crate::memory::phys::PAGE_SIZE;
+use crate::memory::tlb::view;
 use crate::op::{Env, Op};
 use crate::vcpu::Vcpu;
 
@@ -13,6 +14,7 @@ use crate::vcpu::Vcpu;
 pub(super) fn address(cpu: &mut Vcpu, op: &Op, bytes: usize, align: u64, write: bool) -> Result<u64, Trap> {
     let linear = cpu.operand_address(op, bytes, write)?;
     if linear & align != 0 {
+        // Comes before #SS(0) for an address that is not canonical.
         return Err(cpu.gp0());
     }
     Ok(linear)
@@ -29,7 +31,7 @@ pub(super) fn load_words<const N: usize>(
     op: &Op,
     linear: u64,
 ) -> Result<[u64; N], Trap> {
-    if linear % PAGE_SIZE > PAGE_SIZE - 8 * N as u64 {
+    if linear % PAGE_SIZE > PAGE_SIZE - 8 * N as u64 || cpu.mode.view == view::USER_ALIGN {
         return load_split(cpu, env, op, linear);
     }
     let mut words = [0; N];
@@ -43,8 +45,21 @@ pub(super) fn load_words<const N: usize>(
 #[inline(never)]
 fn load_split<const N: usize>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, linear: u64) -> Result<[u64; N], Trap> {
     let mut words = [0u64; N];
-    cpu.load_bytes(env, op, linear, bytemuck::cast_slice_mut(&mut words))?;
+    without_alignment(cpu, |cpu| cpu.load_bytes(env, op, linear, bytemuck::cast_slice_mut(&mut words)))?;
     Ok(words)
+}
+
+/// Accesses that cause no #AC: operands of 16 and 32 bytes that need not be aligned (SDM Vol. 2,
+/// MOVUPS: whether they do is up to the processor), the elements of masked moves (exceptions
+/// of type 6) and of gathers.
+pub(super) fn without_alignment<R>(cpu: &mut Vcpu, access: impl FnOnce(&mut Vcpu) -> R) -> R {
+    let view = cpu.mode.view;
+    if view == view::USER_ALIGN {
+        cpu.mode.view = view::USER;
+    }
+    let result = access(cpu);
+    cpu.mode.view = view;
+    result
 }
 
 /// Stores `N` quadwords; nothing is written if any part of them faults.
@@ -59,7 +74,7 @@ pub(super) fn store_words<const N: usize>(
     linear: u64,
     words: [u64; N],
 ) -> Result<(), Trap> {
-    if linear % PAGE_SIZE > PAGE_SIZE - 8 * N as u64 {
+    if linear % PAGE_SIZE > PAGE_SIZE - 8 * N as u64 || cpu.mode.view == view::USER_ALIGN {
         return store_split(cpu, env, op, linear, words);
     }
     // The first store checks the one page that all of them are in.
@@ -78,7 +93,7 @@ fn store_split<const N: usize>(
     linear: u64,
     words: [u64; N],
 ) -> Result<(), Trap> {
-    cpu.store_bytes(env, op, linear, bytemuck::cast_slice(&words))
+    without_alignment(cpu, |cpu| cpu.store_bytes(env, op, linear, bytemuck::cast_slice(&words)))
 }
 
 /// Loads 1, 2, 4, 8, 16 or 32 bytes into the first quadwords of `out`.

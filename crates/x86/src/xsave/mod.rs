@@ -19,7 +19,8 @@ mod tests;
 
 use crate::fault::{Trap, vector};
 use crate::model::{XCR0_AVX, XCR0_SSE, XCR0_X87};
-use crate::op::{Exec, Op};
+use crate::memory::paging::Intent;
+use crate::op::{Env, Exec, Op};
 use crate::vcpu::{Vcpu, cr};
 use crate::x87::state::X87State;
 use iced_x86::{Code, Instruction};
@@ -82,14 +83,17 @@ pub fn xinuse(cpu: &Vcpu) -> u64 {
 ///
 /// # Errors
 /// #NM, #GP(0) for alignment, #SS(0).
-fn fxsave_address(cpu: &mut Vcpu, op: &Op, write: bool) -> Result<u64, Trap> {
+fn fxsave_address(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, write: bool) -> Result<u64, Trap> {
     if cpu.cr0 & (cr::CR0_EM | cr::CR0_TS) != 0 {
         return Err(cpu.raise(vector::NM));
     }
     let linear = cpu.operand_address(op, 512, write)?;
+    cpu.check_canonical(linear, usize::from(op.seg))?;
     if !linear.is_multiple_of(16) {
         return Err(cpu.gp0());
     }
+    // Of the whole area, also the part that stays as it is.
+    cpu.probe(env, op, linear, 512, if write { Intent::Write } else { Intent::Read })?;
     Ok(linear)
 }
 
@@ -108,6 +112,7 @@ fn xsave_request(cpu: &mut Vcpu, op: &Op, write: bool) -> Result<(u64, u64), Tra
     let rfbm = cpu.xcr0 & asked;
     let bytes = AREA_BYTES + if rfbm & XCR0_AVX != 0 { AVX_BYTES } else { 0 };
     let linear = cpu.operand_address(op, bytes as usize, write)?;
+    cpu.check_canonical(linear, usize::from(op.seg))?;
     if !linear.is_multiple_of(64) {
         return Err(cpu.gp0());
     }

@@ -11,7 +11,7 @@ use crate::x87::state::X87State;
 
 /// FXRSTOR and FXRSTOR64.
 pub fn fxrstor(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
-    let linear = fxsave_address(cpu, op, false)?;
+    let linear = fxsave_address(cpu, env, op, false)?;
     let mut image = Area::new();
     image.load(cpu, env, op, linear, X87)?;
     image.load(cpu, env, op, linear, STACK)?;

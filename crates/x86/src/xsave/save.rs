@@ -12,7 +12,7 @@ pub const COMPACTED: u64 = 1 << 63;
 
 /// FXSAVE and FXSAVE64. Pending exceptions are saved, not raised.
 pub fn fxsave(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
-    let linear = fxsave_address(cpu, op, true)?;
+    let linear = fxsave_address(cpu, env, op, true)?;
     let mut image = Area::new();
     image.put_x87(&cpu.x87, op.r1 != 0);
     if cpu.cr4 & cr::CR4_OSFXSR != 0 {

@@ -38,7 +38,9 @@ fn sign_of(value: u128) -> u128 {
 /// arithmetic shares (SDM Vol. 1, table 4-7).
 fn not_a_number(control: u16, a: u128, b: u128) -> Option<Outcome> {
     let odd = |x| matches!(number::class(x), Class::Unsupported | Class::Quiet | Class::Signalling);
-    (odd(a) || odd(b)).then(|| host::arithmetic(operation::ADD, Words { control, status: 0 }, a, b))
+    // The host's addition may leave anything in C2, which here tells of reduction.
+    let sum = || host::arithmetic(operation::ADD, Words { control, status: 0 }, a, b);
+    (odd(a) || odd(b)).then(sum).map(|sum| Outcome { status: sum.status & !status::C2, ..sum })
 }
 
 /// Adds the denormal exception if an operand calls for it; unmasked, it is all there is.

@@ -1,0 +1,137 @@
+//! Differences that the campaign has found, one test each, run on both CPUs.
+
+use crate::campaign::Campaign;
+use crate::case::Case;
+use crate::layout::*;
+use crate::rng::Rng;
+use crate::state::State;
+use iced_x86::Code;
+
+const RCX: usize = 1;
+const RDX: usize = 2;
+const RBX: usize = 3;
+const RSP: usize = 4;
+const RBP: usize = 5;
+const RSI: usize = 6;
+const RDI: usize = 7;
+const ALIGNMENT_CHECK: u64 = 1 << 18;
+/// Not canonical.
+const NOWHERE: u64 = 0x1234_5678_9abc_def0;
+
+/// Runs `bytes` from a state that `prepare` completes; the outcomes must be equal.
+fn agree(bytes: &[u8], prepare: impl Fn(&mut State)) {
+    let mut state = State { rip: CODE + 64, ..State::default() };
+    state.gpr[RSP] = DATA + 0x800;
+    prepare(&mut state);
+    let case = Case::new(Code::INVALID, bytes.to_vec(), state, CS_64, &mut Rng::new(0, 0));
+    if let Some(report) = Campaign::new().compare(&case, "by name") {
+        panic!("{report}");
+    }
+}
+
+#[test]
+fn shld_of_64_bits_lost_its_carry() {
+    // shld rdx, rbx, cl
+    agree(&[0x48, 0x0f, 0xa5, 0xda], |s| (s.gpr[RDX], s.gpr[RCX]) = (0x8000_0000_0000_0001, 1));
+    agree(&[0x48, 0x0f, 0xa5, 0xda], |s| (s.gpr[RDX], s.gpr[RBX], s.gpr[RCX]) = (1 << 24, u64::MAX, 40));
+}
+
+#[test]
+fn a_fault_in_repeated_scas_and_cmps_kept_the_flags_of_the_last_iteration() {
+    let end = DATA + DATA_PAGES * PAGE;
+    for flags in [0x202, 0xad7] {
+        // repne scasq; repe cmpsb
+        agree(&[0xf2, 0x48, 0xaf], |s| (s.gpr[RDI], s.gpr[RCX], s.gpr[0], s.rflags) = (end - 24, 9, 0x7777, flags));
+        agree(&[0xf3, 0xa6], |s| (s.gpr[RDI], s.gpr[RSI], s.gpr[RCX], s.rflags) = (end - 3, end - 3, 9, flags));
+    }
+}
+
+#[test]
+fn cmps_read_its_operands_in_the_wrong_order() {
+    agree(&[0xa6], |s| (s.gpr[RDI], s.gpr[RSI]) = (0x7000, 0x8000));
+}
+
+#[test]
+fn ins_and_outs_with_a_count_of_zero_asked_no_permission() {
+    agree(&[0xf3, 0x6d], |s| (s.gpr[RCX], s.gpr[RDI]) = (0, DATA));
+    agree(&[0xf3, 0x6f], |s| (s.gpr[RCX], s.gpr[RSI]) = (0, DATA));
+}
+
+#[test]
+fn a_segment_prefix_of_64_bit_code_changed_ss_faults_to_gp_and_back() {
+    agree(&[0x36, 0x8b, 0x02], |s| s.gpr[RDX] = NOWHERE); // mov eax, ss:[rdx]
+    agree(&[0x3e, 0x8b, 0x45, 0x00], |s| s.gpr[RBP] = NOWHERE); // mov eax, ds:[rbp]
+}
+
+#[test]
+fn stos_to_nowhere_raised_ss() {
+    agree(&[0xaa], |s| s.gpr[RDI] = NOWHERE);
+    agree(&[0xf3, 0x48, 0xab], |s| (s.gpr[RDI], s.gpr[RCX]) = (NOWHERE, 3));
+}
+
+#[test]
+fn a_push_from_memory_to_nowhere_raised_gp() {
+    agree(&[0xff, 0x32], |s| (s.gpr[RDX], s.gpr[RSP]) = (DATA, NOWHERE)); // push [rdx]
+    agree(&[0x8f, 0x02], |s| (s.gpr[RDX], s.gpr[RSP]) = (DATA, NOWHERE)); // pop [rdx]
+}
+
+#[test]
+fn a_call_to_nowhere_did_not_write_the_return_address() {
+    agree(&[0xff, 0xd2], |s| s.gpr[RDX] = NOWHERE); // call rdx
+    agree(&[0xff, 0xd2], |s| (s.gpr[RDX], s.gpr[RSP]) = (NOWHERE, 0x8000));
+}
+
+#[test]
+fn unaligned_vectors_raised_alignment_checks() {
+    let checked = |s: &mut State| (s.rflags, s.gpr[RDX]) = (s.rflags | ALIGNMENT_CHECK, DATA + 0x101);
+    agree(&[0x0f, 0x10, 0x0a], checked); // movups xmm1, [rdx]
+    agree(&[0xc5, 0xfc, 0x11, 0x0a], checked); // vmovups [rdx], ymm1
+    let masked = |s: &mut State| {
+        checked(s);
+        s.ymm[2] = [u64::MAX; 4];
+        s.ymm[3] = [0, 1, 2, 3];
+    };
+    agree(&[0xc4, 0xe2, 0x6d, 0x2c, 0x0a], masked); // vmaskmovps ymm1, ymm2, [rdx]
+    agree(&[0xc4, 0xe2, 0x6d, 0x90, 0x0c, 0x1a], masked); // vpgatherdd ymm1, [rdx + ymm3], ymm2
+}
+
+#[test]
+fn an_access_across_the_border_of_canonical_addresses_is_misaligned_first() {
+    agree(&[0x8b, 0x02], |s| (s.rflags, s.gpr[RDX]) = (s.rflags | ALIGNMENT_CHECK, 0x7fff_ffff_fffe)); // mov eax, [rdx]
+}
+
+#[test]
+fn fxsave_at_a_bad_stack_address_raised_gp_for_its_alignment() {
+    agree(&[0x0f, 0xae, 0x45, 0x01], |s| s.gpr[RBP] = NOWHERE); // fxsave [rbp + 1]
+}
+
+#[test]
+fn a_gather_that_faults_leaves_the_whole_mask_spread() {
+    // vpgatherqd xmm1, [rdx + xmm3], xmm2: the second element lies nowhere.
+    agree(&[0xc4, 0xe2, 0x69, 0x91, 0x0c, 0x1a], |s| {
+        s.gpr[RDX] = DATA;
+        s.ymm[2] = [0x8000_0000_8000_0000, 0xf000_0000_0000_0001, 0, 0];
+        s.ymm[3] = [0, NOWHERE, 0, 0];
+    });
+}
+
+#[test]
+fn a_locked_instruction_of_sixteen_bytes_was_undefined() {
+    let bytes = [0x26, 0x65, 0x4e, 0xf0, 0x42, 0x81, 0x9c, 0x58, 0x74, 0xd3, 0xce, 0xd4, 0x39, 0x39, 0x39];
+    agree(&bytes, |_| ());
+}
+
+#[test]
+fn fxsave_wrote_its_image_although_the_end_of_the_area_is_read_only() {
+    agree(&[0x0f, 0xae, 0x02], |s| s.gpr[RDX] = DATA + WRITABLE_PAGES * PAGE - 480); // fxsave [rdx]
+    for used in [416, 464, 496, 512] {
+        agree(&[0x0f, 0xae, 0x0a], |s| s.gpr[RDX] = DATA + DATA_PAGES * PAGE - used); // fxrstor [rdx]
+    }
+}
+
+#[test]
+fn sines_of_unsupported_encodings_left_c2_to_chance() {
+    for bytes in [[0xd9, 0xfe], [0xd9, 0xff]] {
+        agree(&bytes, |s| (s.x87.st[0], s.x87.valid) = (0xbff8 << 64, 0xff));
+    }
+}
