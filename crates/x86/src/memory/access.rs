@@ -422,13 +422,22 @@ impl Vcpu {
         Ok(self.tlb.fetch.page)
     }
 
-    /// Walks for a fetch without making `linear`'s page the fetch page.
+    /// Translates the page of an instruction without making it the fetch page.
     ///
     /// # Errors
     /// #PF.
     pub fn fetch_translate(&mut self, env: &mut Env<'_>, linear: u64) -> Result<GuestPhysAddr, Trap> {
-        let view = if self.mode.cpl == 3 { view::USER } else { view::SUPERVISOR };
-        Ok(self.walk(env.mem, linear, Intent::Fetch, view)?.page)
+        let (view, rights) = if self.mode.cpl == 3 {
+            (view::FETCH_USER, view::USER)
+        } else {
+            (view::FETCH_SUPERVISOR, view::SUPERVISOR)
+        };
+        if let Some(entry) = self.tlb.lookup(view, linear) {
+            return Ok(entry.page);
+        }
+        let Translation { page, shift, .. } = self.walk(env.mem, linear, Intent::Fetch, rights)?;
+        self.tlb.insert(view, ModelEntry { tag: linear & !0xfff | VALID, page, writable: false, shift });
+        Ok(page)
     }
 }
 

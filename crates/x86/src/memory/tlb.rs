@@ -4,14 +4,13 @@
 //! mapping that outlives its page-table entry. So its contents are a function of the
 //! instruction stream alone, the same under every engine:
 //!
-//! - Data: direct-mapped, [`ENTRIES`] entries for each *view* (below), indexed by the low bits
-//!   of the linear page number, filled by each access that misses, and saved with the machine.
-//! - Instructions: one entry, the *fetch page*. It is looked up anew by every instruction
-//!   whose page is not that of the instruction before it, and by the second page of an
-//!   instruction that crosses pages.
-//!
-//! A view is a set of access rights that accesses can have: supervisor, supervisor with
-//! SMAP overridden by RFLAGS.AC, user, and user with alignment checks. MOV to CR3 and
+//! It is direct-mapped: [`ENTRIES`] entries for each *view*, indexed by the low bits of the linear
+//! page number, filled by each access that misses, and saved with the machine. A view is a set of
+//! rights that accesses can have: for data supervisor, supervisor with SMAP overridden by
+//! RFLAGS.AC, user, and user with alignment checks; for instructions supervisor and user. An
+//! instruction is looked up when its page is not that of the one before it (so the *fetch page*
+//! below is only a short cut), and when it crosses into a second page, for that one.
+//! MOV to CR3 and
 //! every change of paging mode drop everything, which the architecture allows for global
 //! and PCID-tagged entries too.
 //!
@@ -23,9 +22,13 @@ use super::phys::GuestMemory;
 use crate::units::GuestPhysAddr;
 
 /// Data entries a view.
-pub const ENTRIES: usize = 512;
+pub const ENTRIES: usize = 1024;
+/// Number of views for data.
+pub const DATA_VIEWS: usize = 4;
 /// Number of views.
-pub const VIEWS: usize = 4;
+pub const VIEWS: usize = 6;
+/// Entries filled since a flush beyond which the next one clears everything at once.
+const MAX_FILLED: usize = 1024;
 
 /// Views of data accesses, see the module's text.
 pub mod view {
@@ -37,6 +40,10 @@ pub mod view {
     pub const USER: u8 = 2;
     /// User accesses with alignment checks: every access takes the slow path.
     pub const USER_ALIGN: u8 = 3;
+    /// Instruction fetches in supervisor mode.
+    pub const FETCH_SUPERVISOR: u8 = 4;
+    /// Instruction fetches in user mode.
+    pub const FETCH_USER: u8 = 5;
 }
 
 /// The part of an entry that a hit needs.
@@ -79,9 +86,11 @@ pub struct FetchPage {
 /// The TLB of one vCPU.
 #[derive(Clone)]
 pub struct Tlb {
-    pub(crate) fast: Box<[[FastEntry; ENTRIES]; VIEWS]>,
+    pub(crate) fast: Box<[[FastEntry; ENTRIES]; DATA_VIEWS]>,
     pub(crate) model: Box<[[ModelEntry; ENTRIES]; VIEWS]>,
     pub(crate) fetch: FetchPage,
+    /// The entries filled since the last flush, as (view, index), so that a flush costs what was used.
+    pub(crate) filled: Vec<(u8, u16)>,
     /// Some entry came from a page larger than 4 KiB.
     pub(crate) has_large: bool,
     /// [`GuestMemory::code_epoch`] up to which the fast tags are right.
@@ -113,9 +122,10 @@ pub const fn index(linear: u64) -> usize {
 impl Default for Tlb {
     fn default() -> Self {
         Tlb {
-            fast: Box::new([EMPTY_VIEW; VIEWS]),
+            fast: Box::new([EMPTY_VIEW; DATA_VIEWS]),
             model: Box::new([[ModelEntry::default(); ENTRIES]; VIEWS]),
             fetch: FetchPage::default(),
+            filled: Vec::new(),
             has_large: false,
             code_epoch: 0,
         }
@@ -125,8 +135,17 @@ impl Default for Tlb {
 impl Tlb {
     /// Drops everything.
     pub fn flush(&mut self) {
-        *self.fast = [EMPTY_VIEW; VIEWS];
-        *self.model = [[ModelEntry::default(); ENTRIES]; VIEWS];
+        if self.filled.len() > MAX_FILLED {
+            *self.fast = [EMPTY_VIEW; DATA_VIEWS];
+            *self.model = [[ModelEntry::default(); ENTRIES]; VIEWS];
+            self.filled.clear();
+        } else {
+            let mut filled = std::mem::take(&mut self.filled);
+            for (view, i) in filled.drain(..) {
+                self.drop_entry(view.into(), i.into());
+            }
+            self.filled = filled;
+        }
         self.fetch = FetchPage::default();
         self.has_large = false;
     }
@@ -155,7 +174,9 @@ impl Tlb {
 
     fn drop_entry(&mut self, view: usize, i: usize) {
         self.model[view][i] = ModelEntry::default();
-        self.fast[view][i] = no_entry(i);
+        if view < DATA_VIEWS {
+            self.fast[view][i] = no_entry(i);
+        }
     }
 
     /// Looks `linear` up in the model.
@@ -169,8 +190,11 @@ impl Tlb {
     pub(crate) fn insert(&mut self, view: u8, entry: ModelEntry) {
         let i = index(entry.tag);
         self.has_large |= entry.shift > 12;
+        if self.filled.len() <= MAX_FILLED {
+            self.filled.push((view, i as u16));
+        }
+        self.drop_entry(view.into(), i);
         self.model[usize::from(view)][i] = entry;
-        self.fast[usize::from(view)][i] = no_entry(i);
     }
 
     /// Gives the entry of `linear` its fast tags; `host` is the host address of its page.
@@ -212,6 +236,6 @@ impl Tlb {
 
     /// Takes all fast tags away: after a restore, or when watchpoints change.
     pub fn forbid_fast(&mut self) {
-        *self.fast = [EMPTY_VIEW; VIEWS];
+        *self.fast = [EMPTY_VIEW; DATA_VIEWS];
     }
 }

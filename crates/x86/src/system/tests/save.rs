@@ -73,7 +73,7 @@ fn a_hostile_state_is_refused_and_changes_nothing() {
         ("debug_pending", |s| s.debug_pending = 1 << 20),
         ("model-specific registers", |s| s.msrs.pat = 2),
         ("TLB", |s| s.tlb.entries.extend_from_within(..)),
-        ("TLB", |s| s.tlb.fetch[1] = 1 << 50),
+        ("TLB", |s| s.tlb.entries[1] = 1 << 50),
     ];
     for (what, spoil) in cases {
         let mut bad = good.clone();
