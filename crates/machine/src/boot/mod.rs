@@ -15,6 +15,7 @@ mod multiboot;
 mod multiboot_info;
 mod placement;
 mod pvh;
+mod real_mode;
 mod state;
 mod tables;
 mod vmlinux;
@@ -98,6 +99,7 @@ pub fn load(ram: &mut dyn GuestRamWriter, request: &BootRequest) -> Result<BootS
     let mut placement = Placement::new(ram.layout());
     let state = load_kernel(ram, &mut placement, &kernel, request)?;
     bios_area::write(ram, &mut placement)?;
+    real_mode::write(ram, &mut placement)?;
     Ok(state)
 }
 

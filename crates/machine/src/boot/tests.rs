@@ -81,3 +81,18 @@ fn initrds_are_joined_on_four_bytes() {
     assert_eq!(joined_initrds(&[initrd(b"abcde"), initrd(b"f")]), b"abcde\0\0\0f");
     assert!(joined_initrds(&[]).is_empty());
 }
+
+#[test]
+fn real_mode_finds_vectors_a_tick_and_a_way_to_reset() {
+    let kernel = multiboot::elf_kernel(false);
+    let (ram, state) = load_into_64_mib(&request(&kernel));
+    state.expect("a sound kernel");
+    let at = |vector: u64| {
+        let far = ram.u32(4 * vector);
+        u64::from(far >> 16) * 16 + u64::from(far & 0xffff)
+    };
+    assert_eq!(ram.bytes(at(0x10)), [0xcf], "IRET");
+    assert_eq!(at(0x10), at(0xff));
+    assert_ne!(at(8), at(0x10));
+    assert_eq!(ram.bytes(0xf_fff0), [0xea, 0x5b, 0xe0, 0x00, 0xf0]);
+}

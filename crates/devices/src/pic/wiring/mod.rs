@@ -34,9 +34,9 @@ impl Pic {
     }
 
     /// Programs both as PC firmware leaves them: vectors 08h and 70h, all inputs masked
-    /// but the cascade.
+    /// but the cascade and the timer, whose ticks a BIOS counts.
     pub fn set_up_as_firmware(&mut self) {
-        for (port, base, mask) in [(0x20, 0x08, 0xfb), (0xa0, 0x70, 0xff)] {
+        for (port, base, mask) in [(0x20, 0x08, 0xfa), (0xa0, 0x70, 0xff)] {
             let cascade = if port == 0x20 { 1 << CASCADE } else { CASCADE };
             self.write_byte(port, 0x11);
             for value in [base, cascade, 0x01, mask] {

@@ -13,7 +13,7 @@ fn put_header(file: &mut Vec<u8>, at: usize, flags: u32, addresses: &[u32]) {
     }
 }
 
-fn elf_kernel(is_64: bool) -> Vec<u8> {
+pub(super) fn elf_kernel(is_64: bool) -> Vec<u8> {
     let segment = (PT_LOAD, 5, 0x400, 0xc010_0000, 0x10_0000, 0x30, 0x5000);
     let mut file = if is_64 { elf64(0xc010_0010, &[segment]) } else { elf32(0xc010_0010, &[segment]) };
     file.resize(0x430, 0x90);
@@ -29,7 +29,7 @@ fn flat_kernel(load_end: u32, bss_end: u32) -> Vec<u8> {
 }
 
 #[test]
-fn elf_kernels_are_told_of_the_machine() {
+pub(super) fn elf_kernels_are_told_of_the_machine() {
     for is_64 in [false, true] {
         let file = elf_kernel(is_64);
         let modules = [initrd(b"first"), Initrd { name: "two", content: &[2; 5000] }, initrd(b"third")];
