@@ -52,6 +52,9 @@ pub enum MachineError {
     /// The kernel.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// The host's CPU.
+    #[error(transparent)]
+    Host(#[from] x86::vector::HostError),
     /// The number of vCPUs.
     #[error("a machine has 1 to 8 vCPUs, not {0}")]
     Vcpus(u8),
@@ -117,6 +120,7 @@ impl Machine {
         if !(1..=8).contains(&config.vcpus) {
             return Err(MachineError::Vcpus(config.vcpus));
         }
+        x86::vector::prepare(config.cpu_model)?;
         let layout = MemoryLayout::new(config.ram_bytes)?;
         let ram = RamMapping::new(config.ram_bytes)?;
         // SAFETY: the mapping has the layout's length and lives in the machine beside the memory;

@@ -77,24 +77,18 @@ impl Interpreter {
     fn run_code(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, single: bool) -> Ran {
         match self.find_code(cpu, env) {
             Ok(Code::Block { first, len, bytes }) => {
-                let over_limit = !cpu.is_64bit() && cpu.rip + u64::from(bytes) - 1 > u64::from(cpu.seg[seg::CS].limit);
-                let len = if single || over_limit { 1 } else { u64::from(len).min(env.until - cpu.count) as usize };
-                if over_limit && self.beyond_limit(cpu, first) {
-                    let trap = cpu.raise_with(vector::GP, 0);
-                    return fault(cpu, env, trap);
-                }
+                let whole = !single && within_limit(cpu, bytes);
+                let len = if whole { u64::from(len).min(env.until - cpu.count) as usize } else { 1 };
                 let ops = self.blocks.ops(first, len);
+                if !whole && !within_limit(cpu, ops[0].len.into()) {
+                    return beyond_limit(cpu, env);
+                }
                 execute(cpu, env, ops)
             }
+            Ok(Code::Single(op)) if !within_limit(cpu, op.len.into()) => beyond_limit(cpu, env),
             Ok(Code::Single(op)) => execute(cpu, env, std::slice::from_ref(&op)),
             Err(trap) => fault(cpu, env, trap),
         }
-    }
-
-    /// True if the instruction at `first` reaches beyond the limit of the code segment.
-    fn beyond_limit(&self, cpu: &Vcpu, first: u32) -> bool {
-        let len = self.blocks.ops(first, 1)[0].len;
-        cpu.rip + u64::from(len) - 1 > u64::from(cpu.seg[seg::CS].limit)
     }
 
     /// Finds or decodes the code at RIP, and sets the base that RIPs are counted from.
@@ -108,6 +102,9 @@ impl Interpreter {
             }
         }
         let page = cpu.fetch_page(env, linear)?;
+        if env.mem.has_stale_code() {
+            self.drop_stale_code(env.mem);
+        }
         let at = GuestPhysAddr(page.0 | linear & 0xfff);
         cpu.gpr[GPR_PAGE_RIP] = cpu.rip.wrapping_sub(linear & 0xfff);
         if let Some(block) = self.blocks.lookup(at, cpu.mode.code) {
@@ -211,6 +208,19 @@ enum Code {
     Single(Op),
 }
 
+/// True if `len_bytes` of code at RIP lie within the limit of the code segment.
+#[inline(always)]
+fn within_limit(cpu: &Vcpu, len_bytes: u16) -> bool {
+    cpu.is_64bit() || cpu.rip + u64::from(len_bytes) - 1 <= u64::from(cpu.seg[seg::CS].limit)
+}
+
+/// An instruction that reaches beyond the limit of the code segment: #GP(0).
+#[cold]
+fn beyond_limit(cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
+    let trap = cpu.raise_with(vector::GP, 0);
+    fault(cpu, env, trap)
+}
+
 /// Delivers an event; it counts as one step.
 fn delivered<'a>(
     cpu: &mut Vcpu,
@@ -309,9 +319,6 @@ impl Engine for Interpreter {
                 if signals.attention {
                     return Exit::Attention;
                 }
-            }
-            if env.mem.has_stale_code() {
-                self.drop_stale_code(env.mem);
             }
             let ran = match self.next(vcpu, &mut env, interrupt) {
                 Next::Run { single: false } => self.run_blocks(vcpu, &mut env),

@@ -310,6 +310,8 @@ impl Vcpu {
             return Ok(GuestPhysAddr(entry.page.0 | linear & 0xfff));
         }
         let Translation { page, writable, shift } = self.walk(env.mem, linear, intent, view)?;
+        // An accessed or dirty bit may have been set in the middle of code.
+        env.leave |= env.mem.has_stale_code();
         self.tlb.insert(view, ModelEntry { tag: linear & !0xfff | VALID, page, writable, shift });
         Ok(GuestPhysAddr(page.0 | linear & 0xfff))
     }
@@ -436,6 +438,7 @@ impl Vcpu {
             return Ok(entry.page);
         }
         let Translation { page, shift, .. } = self.walk(env.mem, linear, Intent::Fetch, rights)?;
+        env.leave |= env.mem.has_stale_code();
         self.tlb.insert(view, ModelEntry { tag: linear & !0xfff | VALID, page, writable: false, shift });
         Ok(page)
     }

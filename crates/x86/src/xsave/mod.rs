@@ -18,8 +18,8 @@ mod save;
 mod tests;
 
 use crate::fault::{Trap, vector};
-use crate::model::{XCR0_AVX, XCR0_SSE, XCR0_X87};
 use crate::memory::paging::Intent;
+use crate::model::{XCR0_AVX, XCR0_SSE, XCR0_X87};
 use crate::op::{Env, Exec, Op};
 use crate::vcpu::{Vcpu, cr};
 use crate::x87::state::X87State;

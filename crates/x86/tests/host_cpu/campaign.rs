@@ -103,7 +103,10 @@ impl Campaign {
         let total: u64 = self.results.values().map(|t| t.completed + t.faulted).sum();
         let faulted: u64 = self.results.values().map(|t| t.faulted).sum();
         let differed: u64 = self.results.values().map(|t| t.differed).sum();
-        println!("{name}: {total} cases of {} forms, {faulted} ended in a fault, {skipped} skipped", self.results.len());
+        println!(
+            "{name}: {total} cases of {} forms, {faulted} ended in a fault, {skipped} skipped",
+            self.results.len()
+        );
         if std::env::var_os("CHRONOVISOR_COUNTS").is_some() {
             for (code, t) in &self.results {
                 println!("  {code:?}: {} completed, {} faulted, {} differed", t.completed, t.faulted, t.differed);
@@ -127,7 +130,10 @@ fn code_that_fits(case: &Case) -> &[u8] {
 
 fn describe(case: &Case, label: &str, found: &str) -> String {
     let s = &case.state;
-    let mut out = format!("CHRONOVISOR_CASE={label}  {:?}  bytes {:02x?}  rip {:#x} cs {:#x}\n{found}", case.code, case.bytes, s.rip, case.cs);
+    let mut out = format!(
+        "CHRONOVISOR_CASE={label}  {:?}  bytes {:02x?}  rip {:#x} cs {:#x}\n{found}",
+        case.code, case.bytes, s.rip, case.cs
+    );
     let _ = writeln!(out, "  before: rflags {:#x} gpr {:x?} fs {:x} gs {:x}", s.rflags, s.gpr, s.fs_base, s.gs_base);
     out += &undefined::notes(case);
     let used = case.insn.op_count();
@@ -139,7 +145,11 @@ fn describe(case: &Case, label: &str, found: &str) -> String {
     }
     if case.insn.is_vector_or_x87() {
         let x = &s.x87;
-        let _ = writeln!(out, "    mxcsr {:#x} fcw {:#x} fsw {:#x} valid {:#x} st {:x?}", s.mxcsr, x.control, x.status, x.valid, x.st);
+        let _ = writeln!(
+            out,
+            "    mxcsr {:#x} fcw {:#x} fsw {:#x} valid {:#x} st {:x?}",
+            s.mxcsr, x.control, x.status, x.valid, x.st
+        );
     }
     out
 }
@@ -151,7 +161,7 @@ trait Kind {
 
 impl Kind for iced_x86::Instruction {
     fn is_vector_or_x87(&self) -> bool {
-        use iced_x86::CpuidFeature::{INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, X64};
+        use iced_x86::CpuidFeature::{INTEL186, INTEL286, INTEL386, INTEL486, INTEL8086, X64};
         !self.cpuid_features().iter().any(|f| matches!(f, INTEL8086 | INTEL186 | INTEL286 | INTEL386 | INTEL486 | X64))
     }
 }

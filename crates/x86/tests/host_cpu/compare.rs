@@ -15,9 +15,8 @@ pub struct Outcome<'a> {
     pub data: &'a [u8],
 }
 
-const GPR_NAMES: [&str; 16] = [
-    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-];
+const GPR_NAMES: [&str; 16] =
+    ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 /// The end of what Linux gives a program.
 const LINUX_TASK_SIZE: u64 = 0x7fff_ffff_f000;
 /// TOP in FSW.

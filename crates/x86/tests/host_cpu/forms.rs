@@ -17,10 +17,7 @@ pub const EXCEPTIONS: &[(&[Mnemonic], &str)] = &[
         &[Mnemonic::Sgdt, Mnemonic::Sidt, Mnemonic::Sldt, Mnemonic::Smsw, Mnemonic::Str],
         "the host's kernel hides these (UMIP) and emulates some",
     ),
-    (
-        &[Mnemonic::Lar, Mnemonic::Lsl, Mnemonic::Verr, Mnemonic::Verw],
-        "reads the host's descriptor tables",
-    ),
+    (&[Mnemonic::Lar, Mnemonic::Lsl, Mnemonic::Verr, Mnemonic::Verw], "reads the host's descriptor tables"),
     (
         &[Mnemonic::Lds, Mnemonic::Les, Mnemonic::Lfs, Mnemonic::Lgs, Mnemonic::Lss],
         "loads segments from the host's descriptor tables",
@@ -41,10 +38,7 @@ pub const EXCEPTIONS: &[(&[Mnemonic], &str)] = &[
         &[Mnemonic::Clzero, Mnemonic::Sysret, Mnemonic::Sysretq, Mnemonic::Sysexit, Mnemonic::Sysexitq, Mnemonic::Rsm],
         "privileged in ways that hypervisors below the host may answer themselves",
     ),
-    (
-        &[Mnemonic::Monitor, Mnemonic::Mwait],
-        "whether ring 3 may use it is up to the host",
-    ),
+    (&[Mnemonic::Monitor, Mnemonic::Mwait], "whether ring 3 may use it is up to the host"),
     (&[Mnemonic::Db, Mnemonic::Dw, Mnemonic::Dd, Mnemonic::Dq], "data, not an instruction"),
 ];
 
@@ -52,16 +46,37 @@ pub const EXCEPTIONS: &[(&[Mnemonic], &str)] = &[
 const EXCEPTED_CODES: &[(&[Code], &str)] = &[
     (
         &[
-            Code::Jmp_m1616, Code::Jmp_m1632, Code::Jmp_m1664, Code::Jmp_ptr1616, Code::Jmp_ptr1632,
-            Code::Call_m1616, Code::Call_m1632, Code::Call_m1664, Code::Call_ptr1616, Code::Call_ptr1632,
+            Code::Jmp_m1616,
+            Code::Jmp_m1632,
+            Code::Jmp_m1664,
+            Code::Jmp_ptr1616,
+            Code::Jmp_ptr1632,
+            Code::Call_m1616,
+            Code::Call_m1632,
+            Code::Call_m1664,
+            Code::Call_ptr1616,
+            Code::Call_ptr1632,
         ],
         "changes code segments; held by the guests of vm-tests",
     ),
     (
         &[
-            Code::Mov_Sreg_rm16, Code::Mov_Sreg_r32m16, Code::Mov_Sreg_r64m16,
-            Code::Popw_FS, Code::Popd_FS, Code::Popq_FS, Code::Popw_GS, Code::Popd_GS, Code::Popq_GS,
-            Code::Popw_CS, Code::Popw_DS, Code::Popd_DS, Code::Popw_ES, Code::Popd_ES, Code::Popw_SS, Code::Popd_SS,
+            Code::Mov_Sreg_rm16,
+            Code::Mov_Sreg_r32m16,
+            Code::Mov_Sreg_r64m16,
+            Code::Popw_FS,
+            Code::Popd_FS,
+            Code::Popq_FS,
+            Code::Popw_GS,
+            Code::Popd_GS,
+            Code::Popq_GS,
+            Code::Popw_CS,
+            Code::Popw_DS,
+            Code::Popd_DS,
+            Code::Popw_ES,
+            Code::Popd_ES,
+            Code::Popw_SS,
+            Code::Popd_SS,
         ],
         "loads segments from the host's descriptor tables",
     ),

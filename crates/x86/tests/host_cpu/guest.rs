@@ -112,7 +112,10 @@ impl Guest {
             let target = KERNEL + HANDLERS + vector;
             // INT3 and INTO may be executed in ring 3.
             let dpl = if matches!(vector, 3 | 4) { 3 } else { 0 };
-            let low = target & 0xffff | u64::from(KERNEL_CS) << 16 | (0x8e00 | dpl << 13) << 32 | (target >> 16 & 0xffff) << 48;
+            let low = target & 0xffff
+                | u64::from(KERNEL_CS) << 16
+                | (0x8e00 | dpl << 13) << 32
+                | (target >> 16 & 0xffff) << 48;
             self.write(IDT + vector * 16, &low.to_le_bytes());
             self.write(IDT + vector * 16 + 8, &(target >> 32).to_le_bytes());
         }

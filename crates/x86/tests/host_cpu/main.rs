@@ -42,7 +42,8 @@ fn number(name: &str) -> Option<u64> {
 fn plan(short: u64) -> (u64, std::ops::Range<u64>) {
     if let Ok(case) = std::env::var("CHRONOVISOR_CASE") {
         let parts = case.split_once(':').and_then(|(s, i)| Some((s.parse().ok()?, i.parse().ok()?)));
-        let (seed, index): (u64, u64) = parts.unwrap_or_else(|| panic!("CHRONOVISOR_CASE must be seed:index, not {case:?}"));
+        let (seed, index): (u64, u64) =
+            parts.unwrap_or_else(|| panic!("CHRONOVISOR_CASE must be seed:index, not {case:?}"));
         return (seed, index..index + 1);
     }
     let factor = if std::env::var_os("CHRONOVISOR_LONG").is_some() { 100 } else { 1 };

@@ -236,7 +236,16 @@ impl Builder<'_> {
 
     /// Sometimes a segment prefix: FS and GS have bases, the others are ignored in 64-bit mode.
     fn segment(&mut self, insn: &mut Instruction) {
-        let all = [Register::FS, Register::GS, Register::FS, Register::GS, Register::ES, Register::CS, Register::SS, Register::DS];
+        let all = [
+            Register::FS,
+            Register::GS,
+            Register::FS,
+            Register::GS,
+            Register::ES,
+            Register::CS,
+            Register::SS,
+            Register::DS,
+        ];
         if self.rng.one_in(6) {
             let prefix = self.rng.pick(&all);
             let null = matches!(prefix, Register::FS | Register::GS) && self.bitness == 32;
