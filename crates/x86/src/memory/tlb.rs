@@ -103,7 +103,7 @@ const fn no_entry(index: usize) -> FastEntry {
     FastEntry { read: other, write: other, addend: 0 }
 }
 
-const EMPTY_VIEW: [FastEntry; ENTRIES] = {
+static EMPTY_VIEW: [FastEntry; ENTRIES] = {
     let mut view = [no_entry(0); ENTRIES];
     let mut i = 0;
     while i < ENTRIES {
