@@ -48,7 +48,7 @@ pub fn of_bytes(all: &[Code], cs: u16, rng: &mut Rng) -> Option<Case> {
     let mut case = of_form(code, cs, rng)?;
     match rng.below(8) {
         0 => case.bytes = (0..15).map(|_| rng.next() as u8).collect(),
-        1 => case.bytes[rng.below(2) as usize % 1] = rng.next() as u8,
+        1 => case.bytes[0] = rng.next() as u8,
         2 | 3 => insert_prefix(&mut case.bytes, rng),
         4 => {
             insert_prefix(&mut case.bytes, rng);

@@ -6,6 +6,7 @@
 //! alone. `CHRONOVISOR_LONG=1` runs a hundred times as many, `CHRONOVISOR_CASES=n` runs n;
 //! `CHRONOVISOR_SEED` gives another seed, `CHRONOVISOR_FORM=text` only forms with that in their name,
 //! and `CHRONOVISOR_COUNTS=1` prints the count of every form.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a test talks to the world
 #![allow(unsafe_code, missing_docs)]
 
 mod campaign;

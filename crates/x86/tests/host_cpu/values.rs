@@ -160,8 +160,8 @@ pub fn data_address(rng: &mut Rng) -> u64 {
     let base = if rng.one_in(2) { DATA } else { DATA_HIGH };
     let end = WRITABLE_PAGES * PAGE;
     let offset = match rng.below(32) {
-        0..=9 => 64 + rng.below(end - 256) & !15,
-        10..=13 => 64 + rng.below(end - 256) & !31,
+        0..=9 => (64 + rng.below(end - 256)) & !15,
+        10..=13 => (64 + rng.below(end - 256)) & !31,
         14..=23 => 64 + rng.below(end - 256),
         24..=27 => PAGE.wrapping_sub(rng.below(33)),
         28 => end.wrapping_sub(rng.below(40)),
