@@ -12,7 +12,7 @@
 .endm
 
 # Checks that a 64-bit value (register, memory or immediate) is another (register or immediate below 2 GiB).
-.macro CHECK name, got, want
+.macro CHECK name, got, want:vararg
         .pushsection .rodata
 .Lname\@: .asciz "\name"
         .popsection
