@@ -52,6 +52,13 @@ impl BareGuest {
         self
     }
 
+    /// With turns of the vCPUs that vary by a seed.
+    #[must_use]
+    pub fn chaos(mut self, seed: u64) -> Self {
+        self.config.chaos_seed = Some(seed);
+        self
+    }
+
     /// With a symbol that the source can look at.
     #[must_use]
     pub fn define(mut self, name: &'static str, value: u64) -> Self {

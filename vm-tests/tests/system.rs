@@ -1,7 +1,9 @@
 //! System behaviour, each topic by a bare-metal guest in `guests/`; [`BareGuest::check`] also holds each guest
 //! to the same bits however its run is cut up.
 
+use machine::StopReason;
 use vm_tests::BareGuest;
+use x86::CpuModel;
 
 #[test]
 fn the_harness_prints_checks_and_records() {
@@ -21,6 +23,88 @@ fn translation_caches() {
 }
 
 #[test]
+fn paging_outside_64_bit_mode() {
+    BareGuest::new("paging32").check();
+}
+
+#[test]
 fn exceptions_and_their_priorities() {
     BareGuest::new("faults").check();
+}
+
+#[test]
+fn changes_of_privilege() {
+    BareGuest::new("rings").check();
+}
+
+#[test]
+fn segments_gates_and_tasks() {
+    BareGuest::new("segments").check();
+}
+
+#[test]
+fn real_mode_and_v8086_mode() {
+    BareGuest::new("realmode").check();
+}
+
+#[test]
+fn interrupts_of_the_old_controllers() {
+    BareGuest::new("irq").check();
+}
+
+#[test]
+fn interrupts_and_timers_of_the_apics() {
+    BareGuest::new("apic").check();
+}
+
+#[test]
+fn debug_exceptions() {
+    BareGuest::new("debug").check();
+}
+
+#[test]
+fn string_instructions() {
+    let Some(outcome) = BareGuest::new("strings").check() else { return };
+    assert!(outcome.debug_console.starts_with("outsb ok"), "{}", outcome.debug_console);
+}
+
+#[test]
+fn code_that_writes_code() {
+    BareGuest::new("smc").check();
+}
+
+#[test]
+fn several_vcpus() {
+    for vcpus in [2, 3, 4] {
+        BareGuest::new("smp").vcpus(vcpus).check();
+    }
+}
+
+#[test]
+fn several_vcpus_in_varied_turns() {
+    BareGuest::new("smp").vcpus(3).chaos(1).check();
+    BareGuest::new("smp").vcpus(8).chaos(2).check();
+}
+
+#[test]
+fn cpuid_and_msrs() {
+    BareGuest::new("cpuid").check();
+    BareGuest::new("cpuid").cpu_model(CpuModel::V3).define("V3", 1).check();
+}
+
+#[test]
+fn ways_to_end() {
+    let ends = [
+        StopReason::PowerOff,
+        StopReason::Reset,
+        StopReason::Reset,
+        StopReason::Reset,
+        StopReason::Reset,
+        StopReason::TripleFault,
+        StopReason::Halted,
+        StopReason::DebugExit(0x43),
+    ];
+    for (way, end) in (0..).zip(ends) {
+        BareGuest::new("power").define("WAY", way).ends_with(end).check();
+    }
 }
