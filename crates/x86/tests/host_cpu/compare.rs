@@ -19,6 +19,8 @@ const GPR_NAMES: [&str; 16] =
     ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 /// The end of what Linux gives a program.
 const LINUX_TASK_SIZE: u64 = 0x7fff_ffff_f000;
+/// #XM.
+const SIMD_FAULT: u8 = 19;
 /// TOP in FSW.
 const TOP: u16 = 7 << 11;
 /// Bit 0 of a page fault's error code: the page was present.
@@ -33,7 +35,7 @@ pub fn differences(case: &Case, host: &Outcome<'_>, guest: &Outcome<'_>) -> Stri
     let mut out = String::new();
     let (h, g) = (host.state, guest.state);
     let allowed = undefined::of(case, host.ending.vector != BREAKPOINT && h.rip == case.state.rip);
-    let both_by_address = [host.ending, guest.ending].iter().all(|e| matches!(e.vector, 12 | 13 | PAGE_FAULT));
+    let both_by_address = [host.ending, guest.ending].iter().all(|e| matches!(e.vector, 12 | 13 | PAGE_FAULT | SIMD_FAULT));
     if !(allowed.in_pieces && both_by_address) {
         ending(&mut out, host.ending, guest.ending);
     }
@@ -55,7 +57,9 @@ pub fn differences(case: &Case, host: &Outcome<'_>, guest: &Outcome<'_>) -> Stri
         }
     }
     x87(&mut out, case, h, g, &allowed);
-    memory(&mut out, host.data, guest.data);
+    if !allowed.half_written {
+        memory(&mut out, host.data, guest.data);
+    }
     out
 }
 

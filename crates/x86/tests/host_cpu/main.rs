@@ -27,7 +27,7 @@ mod values;
 use campaign::Campaign;
 use case::Case;
 use iced_x86::Code;
-use layout::CS_64;
+use layout::{CS_32, CS_64};
 use rng::Rng;
 use x86::CpuModel;
 
@@ -77,20 +77,40 @@ fn forms(bitness: u32) -> Vec<Code> {
     forms
 }
 
-#[test]
-fn every_form_of_64_bit_code() {
-    let forms = forms(64);
-    run("64-bit forms", 200_000, &forms, |index, rng| {
+/// Cases of every form in a code segment of `bitness` bits.
+fn every_form(name: &str, short: u64, bitness: u32, cs: u16) {
+    let forms = forms(bitness);
+    run(name, short, &forms, |index, rng| {
         let code = forms[index as usize % forms.len()];
-        (0..50).find_map(|_| generate::of_form(code, CS_64, rng))
+        (0..50).find_map(|_| generate::of_form(code, cs, rng))
+    });
+}
+
+/// Cases of bytes near those of a form.
+fn any_bytes(name: &str, short: u64, bitness: u32, cs: u16) {
+    let forms = forms(bitness);
+    run(name, short, &[], |_, rng| {
+        let case = generate::of_bytes(&forms, cs, rng)?;
+        (!generate::host_only(&case.insn, MODEL)).then_some(case)
     });
 }
 
 #[test]
+fn every_form_of_64_bit_code() {
+    every_form("64-bit forms", 200_000, 64, CS_64);
+}
+
+#[test]
 fn bytes_that_may_be_no_64_bit_instruction() {
-    let forms = forms(64);
-    run("64-bit bytes", 100_000, &[], |_, rng| {
-        let case = generate::of_bytes(&forms, CS_64, rng)?;
-        (!generate::host_only(&case.insn, MODEL)).then_some(case)
-    });
+    any_bytes("64-bit bytes", 100_000, 64, CS_64);
+}
+
+#[test]
+fn every_form_of_32_bit_code() {
+    every_form("32-bit forms", 100_000, 32, CS_32);
+}
+
+#[test]
+fn bytes_that_may_be_no_32_bit_instruction() {
+    any_bytes("32-bit bytes", 50_000, 32, CS_32);
 }

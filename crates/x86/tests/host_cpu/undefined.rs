@@ -27,6 +27,8 @@ pub struct Allowed {
     pub mmx_switch: bool,
     /// Which of several faults by address is reported may differ.
     pub in_pieces: bool,
+    /// The first half of the operand may have been written before the second half faulted.
+    pub half_written: bool,
     /// Bits of MXCSR.
     pub mxcsr: u32,
     /// How many quadwords of each YMM register are compared.
@@ -147,26 +149,8 @@ const LATE_MMX: &[Mnemonic] = {
 pub const IN_PIECES: &[Mnemonic] = {
     use Mnemonic::*;
     &[
-        Fnsave,
-        Frstor,
-        Fnstenv,
-        Fldenv,
-        Fxsave,
-        Fxsave64,
-        Fxrstor,
-        Fxrstor64,
-        Maskmovq,
-        Maskmovdqu,
-        Vmaskmovdqu,
-        Enter,
-        Fbld,
-        Fbstp,
-        Vcvtps2ph,
-        Vcvtph2ps,
-        Vmaskmovps,
-        Vmaskmovpd,
-        Vpmaskmovd,
-        Vpmaskmovq,
+        Fnsave, Frstor, Fnstenv, Fldenv, Fxsave, Fxsave64, Fxrstor, Fxrstor64, Maskmovq, Maskmovdqu, Vmaskmovdqu, Enter,
+        Fld, Fstp, Fbld, Fbstp, Vcvtps2ph, Vcvtph2ps, Vmaskmovps, Vmaskmovpd, Vpmaskmovd, Vpmaskmovq,
     ]
 };
 
@@ -216,6 +200,7 @@ pub fn of(case: &Case, faulted: bool) -> Allowed {
     }
     allowed.mmx_switch = faulted && LATE_MMX.contains(&mnemonic);
     allowed.in_pieces = IN_PIECES.contains(&mnemonic);
+    allowed.half_written = faulted && matches!(mnemonic, Mnemonic::Fstp | Mnemonic::Fbstp);
     allowed.fip = u64::MAX;
     if matches!(mnemonic, Mnemonic::Fxrstor64) {
         // The host makes it canonical, in its own width of addresses.
