@@ -91,7 +91,8 @@ impl Vcpu {
             let top = if s.has(ATTR_DB) { 0xffff_ffff } else { 0xffff };
             ea > u64::from(s.limit) && last <= top
         } else {
-            last <= u64::from(s.limit)
+            // A segment of 4 GiB has no end: addresses wrap (SDM Vol. 3A, 5.3, leaves it open).
+            last <= u64::from(s.limit) || s.limit == u32::MAX
         };
         let allowed = !typed || (s.usable() && if write { writable } else { readable });
         if !in_limit || !allowed {
@@ -190,7 +191,7 @@ impl Vcpu {
     pub fn load_bytes(&mut self, env: &mut Env<'_>, op: &Op, linear: u64, out: &mut [u8]) -> Result<(), Trap> {
         self.probe(env, op, linear, out.len(), Intent::Read)?;
         for (i, chunk) in out.chunks_mut(8).enumerate() {
-            let at = linear.wrapping_add(8 * i as u64);
+            let at = self.wrap_linear(linear, linear.wrapping_add(8 * i as u64));
             match chunk.len() {
                 8 => chunk.copy_from_slice(&self.load::<u64>(env, op, at)?.to_le_bytes()),
                 _ => {
@@ -210,7 +211,7 @@ impl Vcpu {
     pub fn store_bytes(&mut self, env: &mut Env<'_>, op: &Op, linear: u64, data: &[u8]) -> Result<(), Trap> {
         self.probe(env, op, linear, data.len(), Intent::Write)?;
         for (i, chunk) in data.chunks(8).enumerate() {
-            let at = linear.wrapping_add(8 * i as u64);
+            let at = self.wrap_linear(linear, linear.wrapping_add(8 * i as u64));
             match <[u8; 8]>::try_from(chunk) {
                 Ok(whole) => self.store(env, op, at, u64::from_le_bytes(whole))?,
                 Err(_) => {
@@ -233,7 +234,7 @@ impl Vcpu {
         self.check_form(linear, last, usize::from(op.seg))?;
         self.translate(env, linear, intent, view)?;
         if (linear ^ last) & !0xfff != 0 {
-            self.translate(env, self.wrap_linear(last & !0xfff), intent, view)?;
+            self.translate(env, self.wrap_linear(linear, last & !0xfff), intent, view)?;
         }
         Ok(())
     }
@@ -289,9 +290,10 @@ impl Vcpu {
         self.check_form(linear, linear, segment)
     }
 
-    /// In legacy modes linear addresses are 32 bits wide.
-    fn wrap_linear(&self, linear: u64) -> u64 {
-        if self.long_mode() { linear } else { linear & 0xffff_ffff }
+    /// Outside 64-bit mode what follows the last of 32-bit linear addresses is the first: where `linear`
+    /// comes to that began at `first`.
+    fn wrap_linear(&self, first: u64, linear: u64) -> u64 {
+        if self.is_64bit() || first >> 32 != 0 { linear } else { linear & 0xffff_ffff }
     }
 
     fn check_form(&mut self, first: u64, last: u64, segment: usize) -> Result<(), Trap> {
@@ -352,7 +354,7 @@ impl Vcpu {
         let crosses = (linear ^ last) & !0xfff != 0;
         let head = if crosses { (PAGE_SIZE - linear % PAGE_SIZE) as usize } else { bytes };
         let tail =
-            if crosses { Some(self.translate(env, self.wrap_linear(last & !0xfff), intent, view)?) } else { None };
+            if crosses { Some(self.translate(env, self.wrap_linear(linear, last & !0xfff), intent, view)?) } else { None };
         self.watch(linear, bytes as u64, intent == Intent::Write);
         env.leave |= self.debug_pending != 0;
         let mut value = read_physical(env, first, head, at);
@@ -386,7 +388,7 @@ impl Vcpu {
         let crosses = (linear ^ last) & !0xfff != 0;
         let head = if crosses { (PAGE_SIZE - linear % PAGE_SIZE) as usize } else { bytes };
         let tail = if crosses {
-            Some(self.translate(env, self.wrap_linear(last & !0xfff), Intent::Write, view)?)
+            Some(self.translate(env, self.wrap_linear(linear, last & !0xfff), Intent::Write, view)?)
         } else {
             None
         };

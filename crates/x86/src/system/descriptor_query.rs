@@ -164,10 +164,12 @@ fn arpl_register(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Tr
 fn arpl_memory(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     check_mode(cpu)?;
     let source = cpu.gpr[usize::from(op.r1 & 15)] as u16;
-    let linear = cpu.operand_address(op, 2, true)?;
-    let destination = cpu.load_for_write::<u16>(env, op, linear)?;
+    // Only a selector that changes is written.
+    let linear = cpu.operand_address(op, 2, false)?;
+    let destination = cpu.load::<u16>(env, op, linear)?;
     let new = adjusted(destination, source);
     if let Some(value) = new {
+        let linear = cpu.operand_address(op, 2, true)?;
         cpu.store(env, op, linear, value)?;
     }
     set_zf(cpu, new.is_some());

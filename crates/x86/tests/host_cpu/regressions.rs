@@ -20,10 +20,15 @@ const NOWHERE: u64 = 0x1234_5678_9abc_def0;
 
 /// Runs `bytes` from a state that `prepare` completes; the outcomes must be equal.
 fn agree(bytes: &[u8], prepare: impl Fn(&mut State)) {
+    agree_in(CS_64, bytes, prepare);
+}
+
+/// The same in the code segment `cs`.
+fn agree_in(cs: u16, bytes: &[u8], prepare: impl Fn(&mut State)) {
     let mut state = State { rip: CODE + 64, ..State::default() };
     state.gpr[RSP] = DATA + 0x800;
     prepare(&mut state);
-    let case = Case::new(Code::INVALID, bytes.to_vec(), state, CS_64, &mut Rng::new(0, 0));
+    let case = Case::new(Code::INVALID, bytes.to_vec(), state, cs, &mut Rng::new(0, 0));
     if let Some(report) = Campaign::new().compare(&case, "by name") {
         panic!("{report}");
     }
@@ -134,4 +139,16 @@ fn sines_of_unsupported_encodings_left_c2_to_chance() {
     for bytes in [[0xd9, 0xfe], [0xd9, 0xff]] {
         agree(&bytes, |s| (s.x87.st[0], s.x87.valid) = (0xbff8 << 64, 0xff));
     }
+}
+
+#[test]
+fn arpl_wanted_to_write_what_it_does_not_change() {
+    agree_in(CS_32, &[0x63, 0x02], |s| s.gpr[RDX] = DATA + WRITABLE_PAGES * PAGE); // arpl [edx], ax
+}
+
+#[test]
+fn an_access_across_the_end_of_a_flat_segment_raised_gp() {
+    agree_in(CS_32, &[0x8b, 0x02], |s| s.gpr[RDX] = 0xffff_fffe); // mov eax, [edx]
+    agree_in(CS_32, &[0x50], |s| s.gpr[RSP] = 2); // push eax
+    agree_in(CS_32, &[0x0f, 0x10, 0x0a], |s| s.gpr[RDX] = 0xffff_fff8); // movups xmm1, [edx]
 }

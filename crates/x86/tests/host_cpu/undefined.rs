@@ -4,7 +4,8 @@
 //! "SDM" is Intel's Software Developer's Manual, volume 2, at the instruction.
 
 use crate::case::Case;
-use iced_x86::{Mnemonic, OpKind};
+use crate::layout::CS_32;
+use iced_x86::{Mnemonic, OpKind, Register};
 
 const CF: u64 = 1 << 0;
 const PF: u64 = 1 << 2;
@@ -23,6 +24,8 @@ pub struct Allowed {
     pub fsw: u16,
     /// General registers whose upper halves may differ, a bit each.
     pub upper_halves: u32,
+    /// General registers that are not compared, a bit each.
+    pub registers: u32,
     /// TOP and tags may have changed or not.
     pub mmx_switch: bool,
     /// Which of several faults by address is reported may differ.
@@ -150,7 +153,7 @@ pub const IN_PIECES: &[Mnemonic] = {
     use Mnemonic::*;
     &[
         Fnsave, Frstor, Fnstenv, Fldenv, Fxsave, Fxsave64, Fxrstor, Fxrstor64, Maskmovq, Maskmovdqu, Vmaskmovdqu, Enter,
-        Fld, Fstp, Fbld, Fbstp, Vcvtps2ph, Vcvtph2ps, Vmaskmovps, Vmaskmovpd, Vpmaskmovd, Vpmaskmovq,
+        Bound, Fld, Fstp, Fbld, Fbstp, Vcvtps2ph, Vcvtph2ps, Vmaskmovps, Vmaskmovpd, Vpmaskmovd, Vpmaskmovq,
     ]
 };
 
@@ -198,6 +201,10 @@ pub fn of(case: &Case, faulted: bool) -> Allowed {
     if case.insn.is_string_instruction() && case.bytes.contains(&0x67) && no_iteration {
         allowed.upper_halves = RSI_RDI_RCX;
     }
+    if faulted && matches!(mnemonic, Mnemonic::Popa | Mnemonic::Popad) {
+        // The host has loaded what it had read. Here: nothing; ESP stays, so both begin again.
+        allowed.registers = !(1 << 4);
+    }
     allowed.mmx_switch = faulted && LATE_MMX.contains(&mnemonic);
     allowed.in_pieces = IN_PIECES.contains(&mnemonic);
     allowed.half_written = faulted && matches!(mnemonic, Mnemonic::Fstp | Mnemonic::Fbstp);
@@ -230,6 +237,15 @@ pub fn of(case: &Case, faulted: bool) -> Allowed {
 /// they leave out (SDM volume 2, MASKMOVDQU: implementation-dependent). Here: only bytes moved fault.
 pub fn may_fault(case: &Case) -> bool {
     matches!(case.insn.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu)
+}
+
+/// True if an unmasked x87 exception keeps the host from storing at all, so that it never looks at a segment
+/// that may not be written. Here: the segment is looked at first.
+pub fn stores_nothing(case: &Case) -> bool {
+    use Mnemonic::*;
+    let stores = matches!(case.insn.mnemonic(), Fst | Fstp | Fist | Fistp | Fisttp | Fbstp);
+    let cannot = matches!(case.insn.memory_segment(), Register::CS | Register::FS | Register::GS);
+    stores && cannot && case.cs == CS_32
 }
 
 /// True if two vector results differ only as far as the instruction's precision allows.
