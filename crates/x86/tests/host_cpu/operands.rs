@@ -24,9 +24,6 @@ impl Builder<'_> {
         for i in 0..info.op_count() {
             self.operand(&mut insn, i, info)?;
         }
-        if matches!(info.address_size(), 16) {
-            return None;
-        }
         Some(insn)
     }
 
