@@ -21,6 +21,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("timeline", &["blake3", "crc32c", "machine", "prost", "rustix", "thiserror", "x86", "zstd"]),
     ("session", &["machine", "rustix", "signal-hook", "thiserror", "timeline", "x86"]),
     ("chronovisor", &["anyhow", "clap", "jiff", "serde_json", "session"]),
+    ("chronoctl", &["libc"]),
     ("bench", &["anyhow"]),
     ("xtask", &["anyhow", "bench"]),
     ("vm-tests", &["anyhow", "machine", "prost", "x86"]),

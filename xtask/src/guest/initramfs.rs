@@ -1,4 +1,5 @@
-//! What is in the initramfs: busybox with a name for each of its commands, the console, and [`init`](INIT).
+//! What is in the initramfs: busybox with a name for each of its commands, `chronoctl`, the console,
+//! and [`init`](INIT).
 
 use std::fs;
 use std::path::Path;
@@ -14,9 +15,9 @@ const INIT: &str = include_str!("init.sh");
 /// Makes the archive.
 ///
 /// # Errors
-/// If busybox cannot be read or does not run here.
-pub fn build(busybox: &Path) -> Result<Vec<u8>> {
-    let program = fs::read(busybox).with_context(|| format!("reading {}", busybox.display()))?;
+/// If a program cannot be read, or busybox does not run here.
+pub fn build(busybox: &Path, chronoctl: &Path) -> Result<Vec<u8>> {
+    let read = |program: &Path| fs::read(program).with_context(|| format!("reading {}", program.display()));
     let names = output(&mut command(&busybox.to_string_lossy(), &["--list"]))?;
 
     let mut archive = Archive::default();
@@ -24,7 +25,8 @@ pub fn build(busybox: &Path) -> Result<Vec<u8>> {
         archive.directory(path);
     }
     archive.character_device("dev/console", 5, 1);
-    archive.executable("bin/busybox", &program);
+    archive.executable("bin/chronoctl", &read(chronoctl)?);
+    archive.executable("bin/busybox", &read(busybox)?);
     for name in String::from_utf8_lossy(&names).lines().filter(|name| *name != "busybox") {
         archive.symlink(&format!("bin/{name}"), "busybox");
     }

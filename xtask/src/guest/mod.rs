@@ -1,9 +1,9 @@
 //! The guest of the demo, the tests and the benchmarks: Debian's unmodified cloud kernel
-//! and an initramfs of busybox and one script.
+//! and an initramfs of busybox, the control program `chronoctl` and one script.
 //!
 //! Both Debian packages are downloaded and unpacked, never installed. The results lie in
-//! `target/guest/` under fixed names: `vmlinuz`, `initrd`, and `kernel-package` with the
-//! name and version of the package that the kernel came from.
+//! `target/guest/` under fixed names: `vmlinuz`, `initrd`, `chronoctl` to copy into other guests, and
+//! `kernel-package` with the name and version of the package that the kernel came from.
 
 mod cpio;
 mod initramfs;
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::apt;
 use crate::process::{command, output, root};
+use crate::{apt, build};
 
 /// The metapackage that always depends on Debian's newest kernel for virtual machines.
 const KERNEL_METAPACKAGE: &str = "linux-image-cloud-amd64";
@@ -44,7 +44,9 @@ pub fn build(refresh: bool) -> Result<GuestFiles> {
         fetch(&directory, &kernel, &busybox, &label)?;
     }
     let initrd = directory.join("initrd");
-    let archive = initramfs::build(&busybox)?;
+    let chronoctl = directory.join("chronoctl");
+    copy(&build::chronoctl()?, &chronoctl)?;
+    let archive = initramfs::build(&busybox, &chronoctl)?;
     // Rewritten only when it differs, so that a run that is under way keeps its file.
     if fs::read(&initrd).ok().as_deref() != Some(&archive) {
         write_whole(&initrd, &archive)?;
