@@ -78,16 +78,26 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// A directory of one's own that goes away again.
-pub(crate) struct Scratch(pub(crate) PathBuf);
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(crate) fn new(name: &str) -> Result<Self> {
+    /// Makes one with `name` in its name.
+    ///
+    /// # Errors
+    /// If the system's temporary directory cannot be written.
+    pub fn new(name: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("chronovisor-{name}-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         Ok(Scratch(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

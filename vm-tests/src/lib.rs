@@ -10,11 +10,12 @@ pub mod bare_metal;
 #[path = "../../xtask/src/guest/cpio.rs"]
 #[allow(dead_code, reason = "the tests use fewer kinds of file than the initramfs")]
 mod cpio;
-//pub mod debian;
+pub mod debian;
 mod rng;
 pub mod runs;
 pub mod state_file;
 
+pub use assemble::Scratch;
 pub use bare_guest::BareGuest;
 pub use rng::Rng;
 
