@@ -1,4 +1,4 @@
-//! The chores of the project, each with what it installs: `cargo xtask demo|test|bench|guest|ci-lints`.
+//! The chores of the project, each with what it installs: `cargo xtask demo|test|bench|guest|fuzz|ci-lints`.
 //!
 //! One file a chore. Whatever a chore needs from Debian it asks for through [`apt`], which
 //! installs it as root and otherwise names the one line to run first.
@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod guest;
 mod lints;
 mod process;
@@ -31,6 +32,9 @@ Usage: cargo xtask <CHORE> [OPTIONS]
               --runs N        runs of each (default 3)
   guest     only fetch the kernel and build the initramfs; prints their paths
               --refresh       look for a newer kernel package
+  fuzz      look for inputs that break decoder, interpreter, devices, boot loaders, saved state
+            TARGET          only this one; `fuzz/README.md` lists them
+            --time S        seconds for each (default 60)
   ci-lints  only the formatting and clippy checks of `test`
 
 Exit status: 0 all went well, 1 something failed, 2 something must be installed or corrected first.
@@ -76,6 +80,12 @@ fn run(args: &[String]) -> Result<()> {
             let files = guest::build(refresh)?;
             println!("{}\n{}", files.kernel.display(), files.initrd.display());
             Ok(())
+        }
+        "fuzz" => {
+            let seconds = options.number("--time", 60)?;
+            let target = options.word();
+            options.finish()?;
+            fuzz::run_all(target.as_deref(), seconds)
         }
         "ci-lints" => {
             options.finish()?;
@@ -130,6 +140,12 @@ impl Options {
                 _ => bail!(Usage(format!("{name} wants a number of 1 or more, not '{text}'"))),
             },
         }
+    }
+
+    /// The first word that is no option.
+    fn word(&mut self) -> Option<String> {
+        let at = self.0.iter().position(|arg| !arg.starts_with('-'))?;
+        Some(self.0.remove(at))
     }
 
     fn finish(&self) -> Result<()> {

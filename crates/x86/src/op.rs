@@ -89,16 +89,16 @@ pub struct Env<'a> {
     pub bus_touched: bool,
     /// The vCPU must stop before this count.
     pub until: InsnCount,
-    /// Steps that the current instruction took beyond one (repeated string instructions): all
-    /// iterations done when it faults, all but the last when it does not.
+    /// Steps that the current instruction took beyond one (repeated string instructions): those
+    /// before the iteration under way, or the one that faulted, or the last one.
     pub extra_steps: u64,
 }
 
 impl Env<'_> {
-    /// The step count at which `op` executes.
+    /// The step count at which `op` executes, the iterations already done included.
     #[inline(always)]
     pub fn count_at(&self, cpu: &Vcpu, op: &Op) -> InsnCount {
-        InsnCount(cpu.count.0 + u64::from(op.idx))
+        InsnCount(cpu.count.0 + u64::from(op.idx) + self.extra_steps)
     }
 
     /// Notes that the board is being accessed: the engine asks for its signals afterwards.

@@ -21,10 +21,13 @@ const STACK_BASES: [u8; 2] = [4, 5];
 
 /// What became of some instruction bytes.
 pub enum Decoded {
-    /// An instruction; `ends_block` if what lies behind it is not reached by falling through.
+    /// An instruction, and where it may stand in a block.
     Op {
         /// The instruction.
         op: Op,
+        /// True for system instructions: their accesses to tables and stacks, which may lie where
+        /// the board answers, happen at the count at which the block began.
+        starts_block: bool,
         /// True behind jumps, calls, returns.
         ends_block: bool,
     },
@@ -54,15 +57,16 @@ pub fn decode(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> Decode
         DecoderError::NoMoreBytes => return Decoded::Truncated,
         _ if window.len() == MAX_LEN && is_too_long(bitness, window, options) => {
             op.exec = exec::misc::too_long;
-            return Decoded::Op { op, ends_block: true };
+            return Decoded::Op { op, starts_block: false, ends_block: true };
         }
-        _ => return Decoded::Op { op, ends_block: true },
+        _ => return Decoded::Op { op, starts_block: false, ends_block: true },
     }
     let prefixes = Prefixes::scan(window, code);
     fill(&mut op, &insn, &prefixes, code);
-    op.exec = select(&insn, &mut op, model).unwrap_or(exec::misc::undefined);
+    let system;
+    (op.exec, system) = select(&insn, &mut op, model).unwrap_or((exec::misc::undefined, false));
     let falls_through = matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
-    Decoded::Op { op, ends_block: !falls_through }
+    Decoded::Op { op, starts_block: system, ends_block: !falls_through }
 }
 
 /// True if the invalid instruction that fills `window` goes on behind it, in which case it is not
@@ -165,16 +169,19 @@ fn set_segment(op: &mut Op, segment: Register) {
     }
 }
 
-/// The code of a form that the CPU model offers.
-fn select(insn: &Instruction, op: &mut Op, model: CpuModel) -> Option<Exec> {
+/// The code of a form that the CPU model offers, and whether it is a system instruction.
+fn select(insn: &Instruction, op: &mut Op, model: CpuModel) -> Option<(Exec, bool)> {
     if let Some(nop) = exec::misc::select_hint(insn) {
-        return Some(nop);
+        return Some((nop, false));
     }
     if !insn.cpuid_features().iter().all(|&feature| model.offers(feature)) {
         return None;
     }
-    exec::select(insn, op)
-        .or_else(|| system::select(insn, op))
-        .or_else(|| vector::select(insn, op))
-        .or_else(|| x87::select(insn, op))
+    if let Some(exec) = exec::select(insn, op) {
+        return Some((exec, false));
+    }
+    if let Some(exec) = system::select(insn, op) {
+        return Some((exec, true));
+    }
+    vector::select(insn, op).or_else(|| x87::select(insn, op)).map(|exec| (exec, false))
 }

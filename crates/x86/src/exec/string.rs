@@ -95,11 +95,12 @@ pub(crate) fn repeat<'a>(
     let budget = env.until.0.saturating_sub(env.count_at(cpu, op).0).max(1);
     let mut done = 0;
     loop {
+        // An iteration that reaches the board is at its own step, see `Env::count_at`.
+        env.extra_steps = done;
         let at_once = bulk(cpu, left.min(budget - done));
         if at_once == 0
             && let Err(trap) = once(cpu, env)
         {
-            env.extra_steps = done;
             cpu.lazy = flags_before;
             return Err(trap);
         }

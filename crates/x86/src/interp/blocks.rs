@@ -93,7 +93,8 @@ impl BlockCache {
         for idx in 0..MAX_BLOCK {
             match decode(&page[offset..], offset as u16, cpu.mode.code, cpu.model) {
                 Decoded::Truncated => break,
-                Decoded::Op { mut op, ends_block } => {
+                Decoded::Op { starts_block: true, .. } if idx > 0 => break,
+                Decoded::Op { mut op, ends_block, .. } => {
                     op.idx = idx as u8;
                     offset += usize::from(op.len);
                     self.ops.push(op);

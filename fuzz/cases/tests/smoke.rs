@@ -1,0 +1,72 @@
+//! Every target with its committed inputs and with seeded random ones, on any compiler.
+
+use std::path::Path;
+
+use fuzz_cases::TARGETS;
+use fuzz_cases::script::mix;
+
+/// Runs what a target has committed, and `count` random inputs of up to `max_len` bytes.
+fn smoke(name: &str, count: u64, max_len: u64) {
+    let &(_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a target of this name");
+    let mut files = 0;
+    for kind in ["seeds", "regressions"] {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(kind).join(name);
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries {
+            let path = entry.expect("a directory can be listed").path();
+            println!("{}", path.display());
+            target(&std::fs::read(&path).expect("a committed file can be read"));
+            files += 1;
+        }
+    }
+    println!("{files} committed inputs");
+    for seed in 0..count {
+        // Printed when the test fails: this is all that is needed to repeat it.
+        println!("{name}: random input {seed}");
+        target(&random(seed, max_len));
+    }
+}
+
+fn random(seed: u64, max_len: u64) -> Vec<u8> {
+    let start = mix(seed ^ 0x5eed_0000_0000);
+    let words = 1 + start % max_len / 8;
+    (1..=words).flat_map(|i| mix(start.wrapping_add(i << 32)).to_le_bytes()).collect()
+}
+
+#[test]
+fn boot() {
+    smoke("boot", 400, 160);
+}
+
+#[test]
+fn decoder() {
+    smoke("decoder", 3000, 256);
+}
+
+#[test]
+fn devices() {
+    smoke("devices", 1000, 2048);
+}
+
+#[test]
+fn interpreter() {
+    smoke("interpreter", 1000, 512);
+}
+
+#[test]
+fn machine() {
+    smoke("machine", 60, 1024);
+}
+
+#[test]
+fn restore() {
+    smoke("restore", 600, 512);
+}
+
+#[test]
+fn every_target_has_its_file() {
+    for (name, _) in TARGETS {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz_targets").join(format!("{name}.rs"));
+        assert!(file.exists(), "{} is missing", file.display());
+    }
+}
