@@ -119,8 +119,10 @@ impl Vcpu {
             debug: wide && self.task_field(env, tss, DEBUG_AT, 2)? & 1 != 0,
             ..TaskState::default()
         };
+        // What a 16-bit task finds in the upper halves is undefined; processors have always given ones.
+        let upper = if wide { 0 } else { 0xffff_0000 };
         for i in 0..8 {
-            state.gpr[i] = self.task_field(env, tss, at.gpr + at.size * i as u64, at.size)?;
+            state.gpr[i] = upper | self.task_field(env, tss, at.gpr + at.size * i as u64, at.size)?;
         }
         for i in 0..at.segment_count {
             state.segments[i] = self.task_field(env, tss, at.segments + at.size * i as u64, 2)? as u16;

@@ -126,7 +126,7 @@ fn a_16_bit_task() {
         pc.put(TSS2 + at, value);
     }
     pc.run(&CALL_TSS2).unwrap();
-    assert_eq!((pc.cpu.rip, pc.cpu.gpr[0], access(&pc, TSS2_SELECTOR)), (0x7777, 5, 0x83));
+    assert_eq!((pc.cpu.rip, pc.cpu.gpr[0], access(&pc, TSS2_SELECTOR)), (0x7777, 0xffff_0005, 0x83));
     pc.run(&[0xcf]).unwrap();
     assert_eq!((pc.cpu.rip, pc.cpu.gpr[4]), (CODE + 7, STACK0));
 }
