@@ -98,7 +98,8 @@ fn enter_frame<T: Reg>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flo
     let mask = cpu.mode.sp_mask;
     let mut frame_link = cpu.gpr[RBP] & mask;
     cpu.push(env, op, T::get(cpu, RBP as u8))?;
-    let frame = cpu.stack_pointer();
+    // All of ESP, also on a 16-bit stack.
+    let frame = cpu.gpr[RSP];
     let level = op.r3 & 31;
     for _ in 1..level {
         frame_link = frame_link.wrapping_sub(T::BYTES as u64) & mask;

@@ -185,3 +185,15 @@ fn bases_and_swapgs() {
     pc.set_level64(3);
     assert_eq!(pc.run(&[0x0f, 0x01, 0xf8]), Err(gp(0u32)));
 }
+
+/// The frame pointer is 32 bits of ESP although only SP counts for the stack.
+#[test]
+fn enter_on_a_16_bit_stack_keeps_all_of_esp() {
+    let mut pc = Pc::protected();
+    pc.cpu.seg[seg::SS].attr &= !crate::segment::ATTR_DB;
+    pc.cpu.update_mode();
+    (pc.cpu.gpr[4], pc.cpu.gpr[5]) = (0x3_8000, 0x4_7777);
+    assert_eq!(pc.run(&[0xc8, 0x10, 0, 1]), Ok(Flow::Next));
+    assert_eq!((pc.cpu.gpr[4], pc.cpu.gpr[5]), (0x3_7fe8, 0x3_7ffc));
+    assert_eq!((pc.get32(0x7ffc), pc.get32(0x7ff8)), (0x4_7777, 0x3_7ffc));
+}
