@@ -83,8 +83,10 @@ main:
         # Segment loads: #GP, #NP, #SS with the selector as error code.
         mov     eax, 0xfff8
         FAULT   "selector beyond the GDT", V_GP, 0xfff8, mov ds, eax
+        xor     eax, eax                        # at power-on LDTR has base 0 and limit FFFFh
+        lldt    ax
         mov     eax, 0x0c
-        FAULT   "selector in an empty LDT", V_GP, 0x0c, mov ds, eax
+        FAULT   "selector with no LDT", V_GP, 0x0c, mov ds, eax
         mov     eax, TSS_SEL
         FAULT   "TSS in DS", V_GP, TSS_SEL, mov ds, eax
         mov     qword ptr [gdt + FREE_SEL], 0

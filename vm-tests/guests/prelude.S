@@ -76,6 +76,9 @@ _start:
         cli
         mov     esp, offset stack_top
         mov     [boot_info], ebx
+        mov     al, 0xff                        # no interrupts of whatever ran before
+        out     0x21, al
+        out     0xa1, al
         # Tables: 2 MiB pages for the first GiB (RAM) and the fourth (registers).
         mov     dword ptr [pml4], offset pdpt + 7
         mov     dword ptr [pdpt], offset pd_low + 7

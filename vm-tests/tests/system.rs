@@ -108,3 +108,24 @@ fn ways_to_end() {
         BareGuest::new("power").define("WAY", way).ends_with(end).check();
     }
 }
+
+#[test]
+fn compatibility_mode_and_the_edges_of_the_address_space() {
+    BareGuest::new("compat").check();
+}
+
+#[test]
+fn events_on_top_of_events() {
+    BareGuest::new("events").check();
+}
+
+#[test]
+fn interrupt_lines_and_timers_in_detail() {
+    BareGuest::new("lines").check();
+}
+
+#[test]
+fn floating_point_state() {
+    BareGuest::new("fpu").check();
+    BareGuest::new("fpu").cpu_model(CpuModel::V3).define("V3", 1).check();
+}
