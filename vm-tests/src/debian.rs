@@ -31,14 +31,27 @@ impl Debian {
         }
         let program = assemble::program("linux32", 32).unwrap_or_else(|error| panic!("{error:#}"));
         let script = fs::read(assemble::sources().join("commands.sh")).expect("the script is in the repository");
+        Some(Debian::with_files(&[("run.sh", &script), ("program32", &program)]))
+    }
+
+    /// With one vCPU of the smaller model and 128 MiB, running `script` in a shell, then powering off.
+    ///
+    /// # Panics
+    /// If `cargo xtask guest` did not run before.
+    pub fn with_script(script: &str) -> Self {
+        Debian::with_files(&[("run.sh", script.as_bytes())])
+    }
+
+    fn with_files(files: &[(&str, &[u8])]) -> Self {
         let file = |name: &str| {
             let path = guest_directory().join(name);
             fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask guest`", path.display()))
         };
         // A second archive behind the first: the kernel unpacks both, and init runs /run.sh.
         let mut added = cpio::Archive::default();
-        added.executable("run.sh", &script);
-        added.executable("program32", &program);
+        for (path, content) in files {
+            added.executable(path, content);
+        }
         let mut initrd = file("initrd");
         initrd.resize(initrd.len().next_multiple_of(4), 0);
         initrd.extend(added.finish());
@@ -51,7 +64,7 @@ impl Debian {
             chaos_seed: None,
         };
         let command_line = "console=ttyS0 panic=-1 quiet".into();
-        Some(Debian { kernel: file("vmlinuz"), initrd, command_line, config })
+        Debian { kernel: file("vmlinuz"), initrd, command_line, config }
     }
 
     /// With another number of vCPUs.

@@ -14,6 +14,7 @@ pub mod ram;
 pub mod save;
 pub mod turns;
 
+pub use devices::guest_control::ControlRequest;
 pub use input::Input;
 pub use machine::{BootSource, Idle, Machine, MachineConfig, MachineError, Output, StopReason};
 pub use save::{Digest, MachineState};
