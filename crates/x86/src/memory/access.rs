@@ -353,8 +353,11 @@ impl Vcpu {
         let first = self.translate(env, linear, intent, view)?;
         let crosses = (linear ^ last) & !0xfff != 0;
         let head = if crosses { (PAGE_SIZE - linear % PAGE_SIZE) as usize } else { bytes };
-        let tail =
-            if crosses { Some(self.translate(env, self.wrap_linear(linear, last & !0xfff), intent, view)?) } else { None };
+        let tail = if crosses {
+            Some(self.translate(env, self.wrap_linear(linear, last & !0xfff), intent, view)?)
+        } else {
+            None
+        };
         self.watch(linear, bytes as u64, intent == Intent::Write);
         env.leave |= self.debug_pending != 0;
         let mut value = read_physical(env, first, head, at);

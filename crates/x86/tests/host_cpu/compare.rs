@@ -36,7 +36,8 @@ pub fn differences(case: &Case, host: &Outcome<'_>, guest: &Outcome<'_>) -> Stri
     let mut out = String::new();
     let (h, g) = (host.state, guest.state);
     let allowed = undefined::of(case, host.ending.vector != BREAKPOINT && h.rip == case.state.rip);
-    let both_by_address = [host.ending, guest.ending].iter().all(|e| matches!(e.vector, 12 | 13 | PAGE_FAULT | SIMD_FAULT));
+    let both_by_address =
+        [host.ending, guest.ending].iter().all(|e| matches!(e.vector, 12 | 13 | PAGE_FAULT | SIMD_FAULT));
     if !(allowed.in_pieces && both_by_address) {
         ending(&mut out, host.ending, guest.ending);
     }

@@ -152,8 +152,29 @@ const LATE_MMX: &[Mnemonic] = {
 pub const IN_PIECES: &[Mnemonic] = {
     use Mnemonic::*;
     &[
-        Fnsave, Frstor, Fnstenv, Fldenv, Fxsave, Fxsave64, Fxrstor, Fxrstor64, Maskmovq, Maskmovdqu, Vmaskmovdqu, Enter,
-        Bound, Fld, Fstp, Fbld, Fbstp, Vcvtps2ph, Vcvtph2ps, Vmaskmovps, Vmaskmovpd, Vpmaskmovd, Vpmaskmovq,
+        Fnsave,
+        Frstor,
+        Fnstenv,
+        Fldenv,
+        Fxsave,
+        Fxsave64,
+        Fxrstor,
+        Fxrstor64,
+        Maskmovq,
+        Maskmovdqu,
+        Vmaskmovdqu,
+        Enter,
+        Bound,
+        Fld,
+        Fstp,
+        Fbld,
+        Fbstp,
+        Vcvtps2ph,
+        Vcvtph2ps,
+        Vmaskmovps,
+        Vmaskmovpd,
+        Vpmaskmovd,
+        Vpmaskmovq,
     ]
 };
 
