@@ -10,6 +10,7 @@ pub mod clock;
 pub mod input;
 pub mod machine;
 pub mod memory_map;
+pub mod pages;
 pub mod ram;
 pub mod save;
 pub mod turns;

@@ -181,8 +181,30 @@ impl Machine {
 
     /// Runs until the whole machine has executed `until` steps, exactly, or something ends the run.
     ///
-    /// Stops behind the instruction that asked for power-off, reset or exit.
+    /// Stops behind the instruction that asked for power-off, reset or exit. Wherever it stops, the
+    /// devices have done all that was due: count and virtual time together name one state.
     pub fn run(&mut self, until: InsnCount, idle: Idle) -> StopReason {
+        let reason = self.run_loop(until, idle);
+        self.settle();
+        reason
+    }
+
+    /// Does what is due before anything else can happen: what devices asked of the vCPUs, and what the
+    /// devices' own deadlines ask. The next [`Machine::run`] would begin with the same.
+    pub fn settle(&mut self) {
+        loop {
+            self.attend_vcpus();
+            let now = self.now();
+            if self.board.deadline() > now {
+                break;
+            }
+            self.board.advance(now);
+        }
+        // A vCPU that waits has given its turn up, whether or not an engine has looked at it since.
+        self.turns.over |= !self.can_run(self.turns.vcpu);
+    }
+
+    fn run_loop(&mut self, until: InsnCount, idle: Idle) -> StopReason {
         let mut idle_jumps = 0;
         loop {
             if let Some(reason) = self.attend() {
@@ -269,6 +291,19 @@ impl Machine {
         if !self.board.wants_attention() {
             return None;
         }
+        self.attend_vcpus();
+        if self.board.has_requests() {
+            return Some(StopReason::Request);
+        }
+        Some(match self.board.take_power_event()? {
+            PowerEvent::PowerOff => StopReason::PowerOff,
+            PowerEvent::Reset => StopReason::Reset,
+            PowerEvent::DebugExit(status) => StopReason::DebugExit(status),
+        })
+    }
+
+    /// Passes on to the vCPUs what devices ask of them.
+    fn attend_vcpus(&mut self) {
         if let Some(enabled) = self.board.take_a20() {
             for vcpu in &mut self.vcpus {
                 vcpu.a20_mask = if enabled { u64::MAX } else { !(1 << 20) };
@@ -289,14 +324,6 @@ impl Machine {
                 }
             }
         }
-        if self.board.has_requests() {
-            return Some(StopReason::Request);
-        }
-        Some(match self.board.take_power_event()? {
-            PowerEvent::PowerOff => StopReason::PowerOff,
-            PowerEvent::Reset => StopReason::Reset,
-            PowerEvent::DebugExit(status) => StopReason::DebugExit(status),
-        })
     }
 
     /// Drops everything decoded from RAM, whose content was replaced.
@@ -319,7 +346,11 @@ impl Machine {
     }
 
     /// The one door: everything from outside comes in here, between two instructions.
+    ///
+    /// What is due at this moment happens before it, so that the same inputs at the same counts and
+    /// times have the same effect however the run between them was cut.
     pub fn input(&mut self, input: Input) {
+        self.settle();
         let now = self.now();
         if let Input::ClockTo(time) = input {
             let count = self.current().count;

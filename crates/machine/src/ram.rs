@@ -5,10 +5,12 @@
 //! addresses into them.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom, fallocate, ftruncate, memfd_create, seek};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::memory_map::{MemoryLayout, RamSizeError};
@@ -116,6 +118,25 @@ impl RamMapping {
             .map_err(|errno| RamError::Host { step: "fallocate", len_bytes, errno })
     }
 
+    /// The parts of RAM that take host memory, as ascending ranges of offsets. What lies outside of
+    /// them is zero, and stays free of cost as long as nobody reads it.
+    pub fn populated(&self) -> Result<Vec<Range<u64>>, RamError> {
+        let len_bytes = self.layout.len_bytes();
+        let host = |errno| RamError::Host { step: "lseek", len_bytes, errno };
+        let mut ranges = Vec::new();
+        let mut at = 0;
+        while at < len_bytes {
+            let start = match seek(&self.file, SeekFrom::Data(at)) {
+                Ok(start) => start,
+                Err(Errno::NXIO) => break,
+                Err(errno) => return Err(host(errno)),
+            };
+            at = seek(&self.file, SeekFrom::Hole(start)).map_err(host)?;
+            ranges.push(start..at);
+        }
+        Ok(ranges)
+    }
+
     fn bounded(&self, offset: u64, len: usize) -> Result<*mut u8, RamError> {
         let ram_len = self.len();
         match offset.checked_add(len as u64) {
@@ -163,7 +184,10 @@ mod tests {
     #[test]
     fn large_ram_takes_no_memory_before_use() {
         let mut ram = RamMapping::new(64 << 30).expect("64 GiB of address space");
+        assert_eq!(ram.populated(), Ok(vec![]));
         ram.write((64 << 30) - 1, b"x").expect("the last byte");
+        ram.write(4096, b"x").expect("the second page");
+        assert_eq!(ram.populated(), Ok(vec![4096..8192, (64 << 30) - 4096..64 << 30]));
         assert!(matches!(RamMapping::new(4095), Err(RamError::Size(_))));
     }
 }

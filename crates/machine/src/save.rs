@@ -10,6 +10,9 @@ use crate::machine::Machine;
 use crate::ram::RamError;
 use crate::turns::Turns;
 
+/// A number of steps that no run reaches, far from where adding to it could overflow.
+const COUNT_LIMIT: u64 = 1 << 62;
+
 /// Everything in a machine but its RAM and its configuration.
 #[derive(Clone, PartialEq, Message)]
 pub struct MachineState {
@@ -111,29 +114,47 @@ impl Machine {
     /// # Errors
     /// If the state is not one that such a machine can have; the machine is then not usable.
     pub fn restore(&mut self, state: MachineState, ram: &[u8]) -> Result<(), MachineRestoreError> {
-        if state.vcpus.len() != self.vcpus.len() || ram.len() != self.ram.len() {
-            return Err(MachineRestoreError::OtherMachine {
-                saved: state.vcpus.len(),
-                saved_ram: ram.len(),
-                here: self.vcpus.len(),
-                here_ram: self.ram.len(),
-            });
+        self.check_fits(state.vcpus.len(), ram.len())?;
+        self.restore_state(state)?;
+        self.ram.write(0, ram)?;
+        self.forget_ram();
+        Ok(())
+    }
+
+    /// `Err` unless a machine with as many vCPUs and bytes of RAM is like this one.
+    pub(crate) fn check_fits(&self, saved: usize, saved_ram: usize) -> Result<(), MachineRestoreError> {
+        let (here, here_ram) = (self.vcpus.len(), self.ram.len());
+        if (saved, saved_ram) == (here, here_ram) {
+            return Ok(());
         }
+        Err(MachineRestoreError::OtherMachine { saved, saved_ram, here, here_ram })
+    }
+
+    /// Puts back all but RAM; `state` has as many vCPUs as the machine.
+    pub(crate) fn restore_state(&mut self, state: MachineState) -> Result<(), MachineRestoreError> {
         let vcpu = state.turn_vcpu as usize;
         let clock = Clock::from_parts(state.clock_base, state.clock_since, state.clock_rate);
         let count = state.vcpus.get(vcpu).map(|vcpu| vcpu.count);
         let (Some(clock), true) = (clock, count.is_some_and(|count| count >= state.clock_since)) else {
             return Err(MachineRestoreError::Clock);
         };
+        let counts = state.vcpus.iter().try_fold(0_u64, |sum, vcpu| sum.checked_add(vcpu.count));
+        if counts.is_none_or(|sum| sum >= COUNT_LIMIT) {
+            return Err(MachineRestoreError::Clock);
+        }
         for (vcpu, state) in self.vcpus.iter_mut().zip(state.vcpus) {
             vcpu.restore(&state)?;
         }
         self.board.restore(state.board.unwrap_or_default())?;
         self.clock = clock;
         self.turns = Turns { vcpu, end: x86::InsnCount(state.turn_end), over: state.turn_over, chaos: state.chaos };
-        self.ram.write(0, ram)?;
-        self.forget_code();
         Ok(())
+    }
+
+    /// RAM was replaced: nothing that was known of its pages holds any more.
+    pub(crate) fn forget_ram(&mut self) {
+        self.forget_code();
+        self.memory.mark_all_dirty();
     }
 
     /// The digest of CPU, RAM, devices and clock.

@@ -47,7 +47,8 @@ pub struct GuestMemory {
     layout: RamLayout,
     /// Per page, one bit for each 64-byte granule that holds decoded code.
     code: Vec<u64>,
-    /// Per page, whether it was written since [`Self::clear_dirty`].
+    /// Per page, whether it may have changed since [`Self::take_dirty_pages`] last named it. A page
+    /// with a fast write tag in some TLB is marked when it gets the tag.
     dirty: Vec<bool>,
     /// Pages whose decoded code was overwritten; engines drop it before they go on.
     stale_code: Vec<u64>,
@@ -72,7 +73,7 @@ impl GuestMemory {
             base,
             layout,
             code: vec![0; pages],
-            dirty: vec![false; pages],
+            dirty: vec![true; pages],
             stale_code: Vec::new(),
             code_epoch: 0,
         }
@@ -193,6 +194,21 @@ impl GuestMemory {
         }
     }
 
+    /// Marks all pages, for RAM that was replaced from outside.
+    pub fn mark_all_dirty(&mut self) {
+        self.dirty.fill(true);
+    }
+
+    /// Takes the pages, as offsets in RAM divided by 4096 and in order, that may have changed since
+    /// the last call; at first that is all of them.
+    ///
+    /// Who calls this must take the fast write tags ([`super::tlb::Tlb::forbid_all_fast_writes`]) from
+    /// every TLB of this memory: stores through those are not seen here.
+    pub fn take_dirty_pages(&mut self) -> Vec<u64> {
+        let taken = self.dirty.iter_mut().enumerate();
+        taken.filter_map(|(page, dirty)| std::mem::take(dirty).then_some(page as u64)).collect()
+    }
+
     /// Takes the numbers (address / 4096) of pages whose code was overwritten.
     pub(crate) fn take_stale_code(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.stale_code)
@@ -266,6 +282,18 @@ mod tests {
         assert_eq!(layout.offset_of(GuestPhysAddr(4 << 30)), Some(3 << 30));
         assert_eq!(layout.offset_of(GuestPhysAddr((6 << 30) - 1)), Some((5 << 30) - 1));
         assert_eq!(layout.offset_of(GuestPhysAddr(6 << 30)), None);
+    }
+
+    #[test]
+    fn dirty_pages_are_taken_once() {
+        let mut ram = OwnedMemory::new(1 << 20);
+        let mem = &mut ram.memory;
+        assert_eq!(mem.take_dirty_pages().len(), 256);
+        assert!(mem.take_dirty_pages().is_empty());
+        assert!(mem.write(GuestPhysAddr(0x1fff), &[1; 2]));
+        assert_eq!(mem.take_dirty_pages(), vec![1, 2]);
+        mem.mark_all_dirty();
+        assert_eq!(mem.take_dirty_pages().len(), 256);
     }
 
     #[test]

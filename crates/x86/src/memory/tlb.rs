@@ -219,6 +219,15 @@ impl Tlb {
         }
     }
 
+    /// Takes all fast write tags away, so that the next store to each page is seen; the model stays.
+    pub fn forbid_all_fast_writes(&mut self) {
+        for view in self.fast.iter_mut() {
+            for (i, entry) in view.iter_mut().enumerate() {
+                entry.write = no_entry(i).write;
+            }
+        }
+    }
+
     /// Takes the fast write tags away from all pages that hold decoded code, for a vCPU that did
     /// not run while others decoded.
     pub(crate) fn refresh_code_pages(&mut self, mem: &GuestMemory) {

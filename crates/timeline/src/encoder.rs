@@ -1,0 +1,170 @@
+//! Turns states of a machine into blocks of a recording: finds the pages that really changed, gives each
+//! content one number, packs them, and computes the digests. It works on copies, so it can run beside the
+//! machine.
+
+use std::collections::HashMap;
+
+use machine::MachineState;
+
+use crate::Position;
+use crate::format::block::Kind;
+use crate::format::log::{self, Event};
+use crate::format::records::{
+    CheckpointKind, CheckpointRecord, ConfigRecord, EndReason, EndRecord, PagesRecord, RecordingHeader,
+};
+use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
+use crate::page_hashes::{PageHash, PageHashes, ZERO, hash};
+use crate::page_map::Page;
+use crate::sink::Sink;
+use crate::writer::Writer;
+
+/// Events in one block at most.
+const EVENTS_PER_BLOCK: usize = 1 << 16;
+
+/// A state to be saved.
+pub struct Checkpoint {
+    /// Where.
+    pub position: Position,
+    /// Why.
+    pub kind: CheckpointKind,
+    /// All but RAM.
+    pub state: MachineState,
+    /// Indexes, ascending, of the pages that may have changed since the checkpoint before. For
+    /// [`CheckpointKind::Restart`] and [`CheckpointKind::Initial`]: of all that are not zero.
+    pub pages: Vec<u64>,
+    /// The bytes of `pages`, one after the other.
+    pub bytes: Vec<u8>,
+    /// With [`CheckpointKind::Restart`]: the new machine.
+    pub config: Option<ConfigRecord>,
+    /// Where the machine's own counts begin.
+    pub base: Position,
+}
+
+/// Writes a recording.
+pub struct Encoder {
+    writer: Writer,
+    /// Of RAM at the last checkpoint.
+    hashes: PageHashes,
+    pages: u64,
+    /// The number of each content in the file.
+    numbers: HashMap<PageHash, u64>,
+    next_number: u64,
+    /// Pages that wait for a full block.
+    block: Vec<u8>,
+    events: u64,
+}
+
+impl Encoder {
+    /// A recording of a machine with `pages` pages of RAM; nothing is written yet.
+    pub fn new(sink: Box<dyn Sink>, header: &RecordingHeader, pages: u64) -> Self {
+        let mut writer = Writer::new(sink);
+        writer.push(Kind::Header, header);
+        Encoder {
+            writer,
+            hashes: PageHashes::zero(pages),
+            pages,
+            numbers: HashMap::new(),
+            next_number: 1,
+            block: Vec::new(),
+            events: 0,
+        }
+    }
+
+    /// The file.
+    pub fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    /// Appends events to the log.
+    pub fn log(&mut self, events: &[Event]) {
+        for part in events.chunks(EVENTS_PER_BLOCK) {
+            if let Some(record) = log::encode(part, self.events) {
+                self.writer.push(Kind::Log, &record);
+                self.events += part.len() as u64;
+            }
+        }
+    }
+
+    /// Appends a checkpoint; events that come before it were given to [`Self::log`] already.
+    pub fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        let Checkpoint { position, kind, state, pages, bytes, config, base } = checkpoint;
+        let mut changes: Vec<(u64, u64)> = Vec::new();
+        if kind == CheckpointKind::Restart {
+            changes.extend(self.clear_all_but(&pages).into_iter().map(|page| (page, 0)));
+        }
+        for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
+            let hash = hash(bytes);
+            if self.hashes.set(page, hash) {
+                changes.push((page, self.number(hash, bytes)));
+            }
+        }
+        changes.sort_unstable();
+        self.push_pages();
+        let mut record = CheckpointRecord {
+            position: Some(position.into()),
+            kind: kind.into(),
+            events_before: self.events,
+            digest: self.hashes.digest(&state).to_vec(),
+            state: Some(state),
+            config,
+            base: Some(base.into()),
+            ..CheckpointRecord::default()
+        };
+        record.set_changes(&changes);
+        self.writer.push_checkpoint(record);
+    }
+
+    /// Makes all pages zero but those in `kept`, and gives the ones that were not.
+    fn clear_all_but(&mut self, kept: &[u64]) -> Vec<u64> {
+        let mut kept = kept.iter().copied().peekable();
+        let mut cleared = Vec::new();
+        for page in 0..self.pages {
+            if kept.next_if_eq(&page).is_none() && self.hashes.set(page, ZERO) {
+                cleared.push(page);
+            }
+        }
+        cleared
+    }
+
+    /// The number of a content, which is written if it is new.
+    fn number(&mut self, hash: PageHash, bytes: &Page) -> u64 {
+        if hash == ZERO {
+            return 0;
+        }
+        if let Some(&number) = self.numbers.get(&hash) {
+            return number;
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.numbers.insert(hash, number);
+        self.block.extend_from_slice(bytes);
+        if self.block.len() >= PAGES_PER_BLOCK * PAGE_BYTES {
+            self.push_pages();
+        }
+        number
+    }
+
+    fn push_pages(&mut self) {
+        let count = (self.block.len() / PAGE_BYTES) as u64;
+        if count > 0 {
+            let data = std::mem::take(&mut self.block);
+            self.writer.push(Kind::Pages, &PagesRecord { first: self.next_number - count, data });
+            self.writer.note_pages(count as u32);
+        }
+    }
+
+    /// Appends the end, and the index.
+    pub fn end(&mut self, position: Position, reason: EndReason, status: u8, digest: [u8; 32]) {
+        self.writer.push(
+            Kind::End,
+            &EndRecord {
+                position: Some(position.into()),
+                reason: reason.into(),
+                digest: digest.to_vec(),
+                events: self.events,
+                status: status.into(),
+            },
+        );
+        self.writer.push_index();
+    }
+}

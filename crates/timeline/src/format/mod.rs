@@ -1,0 +1,70 @@
+//! The format of recordings, `NAME.cvr`. Everything that reads or writes bytes of it is in this module;
+//! all numbers are little-endian.
+//!
+//! | part | bytes | content |
+//! |---|---|---|
+//! | [`preamble`] | 80 | magic, version, two slots that say how far the run has come |
+//! | [`block`]s | 24 and the payload, each | see below |
+//! | trailer | 24 | where the index is, in a recording that was finished |
+//!
+//! Blocks follow each other without gaps. Each has a number one higher than the one before and a CRC-32C over
+//! its header and payload; the payload is compressed (zstd) on its own. So the blocks that are whole
+//! can be found by walking from the first, and whatever follows the first bad one is ignored: that is how a
+//! file opens whose writer was killed. The index only saves the walk.
+//!
+//! The first block is the header, the second the initial checkpoint (behind the blocks with its pages). Payloads are
+//! Protocol Buffers messages ([`records`]).
+//!
+//! # Versions
+//!
+//! A file has a major and a minor version. A reader refuses a newer major version. What an older
+//! reader may ignore comes in new fields, or in new kinds of blocks that are marked optional, and raises
+//! the minor version. What it must not ignore is named in the header's list of required features, and a
+//! reader refuses a file that requires one it does not know. Every version that was ever released stays readable.
+
+pub mod block;
+pub mod index;
+pub mod log;
+pub mod preamble;
+pub mod records;
+
+/// The major version that is written, and the newest that is read.
+pub const MAJOR: u16 = 1;
+/// The minor version that is written.
+pub const MINOR: u16 = 0;
+/// Required features that this reader knows.
+pub const FEATURES: &[&str] = &[];
+/// The most bytes that the payload of a block has before compression.
+pub const MAX_BLOCK_BYTES: usize = 64 << 20;
+/// Bytes in a page.
+pub const PAGE_BYTES: usize = 4096;
+/// Pages in a full block of pages.
+pub const PAGES_PER_BLOCK: usize = 64;
+
+/// What is wrong with bytes that should be part of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Not a recording at all.
+    #[error("this is not a recording: it does not begin as one")]
+    NotARecording,
+    /// The first bytes are damaged.
+    #[error("the first bytes of the recording are damaged")]
+    Preamble,
+    /// A newer major version.
+    #[error("the recording has format version {0}.{1}, this program reads up to version {MAJOR}: use a newer chronovisor")]
+    Newer(u16, u16),
+    /// A feature that must be known and is not.
+    #[error("the recording needs \"{0}\", which this program does not know: use a newer chronovisor")]
+    Feature(String),
+    /// A block that is damaged or cut off.
+    #[error("the block at byte {offset} is {what}")]
+    Block {
+        /// Where it begins, in bytes from the start of the file.
+        offset: u64,
+        /// How it is bad.
+        what: &'static str,
+    },
+    /// A whole block with impossible content.
+    #[error("the recording contradicts itself: {0}")]
+    Content(&'static str),
+}

@@ -1,0 +1,35 @@
+//! The timeline: recordings of a machine's run, and everything that is done with them.
+//!
+//! A machine is a function of its initial state and its inputs, so a recording is those two. Start
+//! reading at [`format`](mod@format) (the file), then [`recorder`] (who writes it), [`recording`] (who opens it) and
+//! [`replayer`] (who runs it again).
+
+pub mod checkpoints;
+mod difference;
+pub mod encoder;
+pub mod format;
+pub mod page_cache;
+pub mod page_hashes;
+pub mod page_map;
+pub mod policy;
+pub mod position;
+pub mod reader;
+pub mod recorder;
+pub mod recording;
+pub mod replayer;
+mod running;
+pub mod sink;
+pub mod spec;
+pub mod target;
+pub mod verify;
+mod worker;
+pub mod writer;
+
+pub use format::records::{BootDescription, RecordingHeader};
+pub use position::Position;
+pub use recorder::{RecordError, Recorder, RecorderOptions};
+pub use recording::{OpenError, Recording};
+pub use replayer::{ReplayError, Replayer};
+pub use spec::{PositionSpec, SpecError};
+pub use target::Target;
+pub use verify::{Verification, verify};

@@ -1,0 +1,85 @@
+//! Reads pages of a recording, block by block.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::format::records::PagesRecord;
+use crate::format::{FormatError, PAGE_BYTES};
+use crate::page_map::{Page, PageRef};
+use crate::reader::ReadError;
+use crate::recording::Recording;
+
+/// Blocks of pages that are kept: 64 MiB.
+const BLOCKS_KEPT: usize = 256;
+const ZERO_PAGE: Page = [0; PAGE_BYTES];
+
+/// The blocks of pages read last.
+#[derive(Default)]
+pub struct PageCache {
+    blocks: VecDeque<(usize, Arc<Vec<u8>>)>,
+}
+
+impl PageCache {
+    /// Gives each of `pages` (index in RAM, and where its content is) to `take`, in any order.
+    ///
+    /// # Errors
+    /// Those of `take`, and if a page is not in the file or cannot be read.
+    pub fn read<E: From<ReadError>>(
+        &mut self,
+        recording: &Recording,
+        mut pages: Vec<(u64, PageRef)>,
+        mut take: impl FnMut(u64, &Page) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // By number, so that each block is read once.
+        pages.sort_by_key(|(index, page)| match page {
+            PageRef::File(number) => (*number, *index),
+            PageRef::Zero | PageRef::Memory(_) => (0, *index),
+        });
+        let mut current: Option<(usize, Arc<Vec<u8>>)> = None;
+        for (index, page) in pages {
+            let number = match page {
+                PageRef::Zero => {
+                    take(index, &ZERO_PAGE)?;
+                    continue;
+                }
+                PageRef::Memory(bytes) => {
+                    take(index, &bytes)?;
+                    continue;
+                }
+                PageRef::File(number) => number,
+            };
+            let missing = || ReadError::from(FormatError::Content("a page is missing"));
+            let block = recording.pages.partition_point(|info| info.first <= number).checked_sub(1).ok_or_else(missing)?;
+            let info = recording.pages[block];
+            if number - info.first >= info.count {
+                return Err(missing().into());
+            }
+            let bytes = match &current {
+                Some((at, bytes)) if *at == block => bytes.clone(),
+                _ => self.block(recording, block)?,
+            };
+            let start = (number - info.first) as usize * PAGE_BYTES;
+            let content = bytes.get(start..).and_then(|rest| rest.first_chunk()).ok_or_else(missing)?;
+            take(index, content)?;
+            current = Some((block, bytes));
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, recording: &Recording, block: usize) -> Result<Arc<Vec<u8>>, ReadError> {
+        if let Some((_, bytes)) = self.blocks.iter().find(|(at, _)| *at == block) {
+            return Ok(bytes.clone());
+        }
+        let info = recording.pages[block];
+        let record: PagesRecord = recording.reader.message(&info.place)?;
+        if record.first != info.first {
+            return Err(FormatError::Content("pages are missing").into());
+        }
+        let bytes = Arc::new(record.data);
+        if self.blocks.len() >= BLOCKS_KEPT {
+            self.blocks.pop_front();
+        }
+        self.blocks.push_back((block, bytes.clone()));
+        Ok(bytes)
+    }
+}

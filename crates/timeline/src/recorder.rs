@@ -1,0 +1,289 @@
+//! Records a running machine: who runs it calls this beside it, for each input and between slices.
+
+use machine::ram::RamError;
+use machine::{Input, Machine};
+
+use crate::Position;
+use crate::encoder::{Checkpoint, Encoder};
+use crate::format::PAGE_BYTES;
+use crate::format::log::{Event, EventKind};
+use crate::format::records::{BootDescription, CheckpointKind, ConfigRecord, EndReason, RecordingHeader};
+use crate::page_map::{is_zero, page_of};
+use crate::policy::Policy;
+use crate::sink::Sink;
+use crate::worker::{Job, Worker};
+use crate::writer::WriteError;
+
+/// Bytes of checkpoints in a file unless told otherwise.
+pub const DEFAULT_BUDGET_BYTES: u64 = 128 << 20;
+/// Events that wait at most before they are given away, whatever the caller does.
+const EVENTS_WAITING: usize = 1 << 14;
+
+/// A recording cannot go on as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file. The recorder is still good: call again when there is room.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// RAM.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// The host has no thread for it.
+    #[error("cannot start the thread that writes the recording: {0}")]
+    Thread(std::io::Error),
+    /// The thread is gone.
+    #[error("the thread that writes the recording has failed; what it had written is safe")]
+    Gone,
+}
+
+/// What a recording says beside the machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecorderOptions {
+    /// What was started.
+    pub boot: BootDescription,
+    /// The engine that runs the machine.
+    pub engine: String,
+    /// The program and its version.
+    pub program: String,
+    /// The clock mode, `virtual` or `real`.
+    pub clock: String,
+    /// The host's time, in seconds since 1970.
+    pub created_unix_seconds: u64,
+    /// Bytes that initial state and checkpoints may have together, about.
+    pub budget_bytes: u64,
+    /// Steps between checkpoints at first, if not the usual number.
+    pub first_interval: Option<u64>,
+    /// How much later than the machine's own power-on positions count; zero without resets.
+    pub base: Position,
+}
+
+impl Default for RecorderOptions {
+    fn default() -> Self {
+        RecorderOptions {
+            boot: BootDescription::default(),
+            engine: "interpreter".into(),
+            program: concat!("chronovisor ", env!("CARGO_PKG_VERSION")).into(),
+            clock: "virtual".into(),
+            created_unix_seconds: 0,
+            budget_bytes: DEFAULT_BUDGET_BYTES,
+            first_interval: None,
+            base: Position::default(),
+        }
+    }
+}
+
+/// A recording under way.
+pub struct Recorder {
+    worker: Worker,
+    policy: Policy,
+    base: Position,
+    /// Events that were not given to the worker yet.
+    events: Vec<Event>,
+    last_checkpoint: Position,
+    last_pages: u64,
+    /// Bytes of the initial state, once it is written.
+    initial_bytes: Option<u64>,
+    checkpoint_bytes: u64,
+    file_bytes: u64,
+    progress: Position,
+    ended: bool,
+    /// What went wrong since the caller last asked.
+    failed: Option<RecordError>,
+}
+
+impl Recorder {
+    /// Starts to record `machine` where it stands.
+    ///
+    /// # Errors
+    /// If the host refuses. What cannot be written is said by [`Self::flush`].
+    pub fn start(machine: &mut Machine, sink: Box<dyn Sink>, options: RecorderOptions) -> Result<Self, RecordError> {
+        machine.settle();
+        let start = Position::of(machine).after(options.base);
+        let header = RecordingHeader {
+            config: Some(machine.config().into()),
+            engine: options.engine,
+            boot: Some(options.boot),
+            start: Some(start.into()),
+            created_unix_seconds: options.created_unix_seconds,
+            program: options.program,
+            clock: options.clock,
+            features: Vec::new(),
+            snapshot: String::new(),
+            base: Some(options.base.into()),
+        };
+        let pages = (machine.ram_bytes().len() / PAGE_BYTES) as u64;
+        let worker = Worker::start(Encoder::new(sink, &header, pages)).map_err(RecordError::Thread)?;
+        let policy = Policy::new(options.budget_bytes);
+        let mut recorder = Recorder {
+            worker,
+            policy: options.first_interval.map_or(policy, |insns| policy.with_first_interval(insns)),
+            base: options.base,
+            events: Vec::new(),
+            last_checkpoint: start,
+            last_pages: 0,
+            initial_bytes: None,
+            checkpoint_bytes: 0,
+            file_bytes: 0,
+            progress: start,
+            ended: false,
+            failed: None,
+        };
+        recorder.save_whole(machine, CheckpointKind::Initial)?;
+        Ok(recorder)
+    }
+
+    /// Where `machine` stands in this recording.
+    pub fn position(&self, machine: &Machine) -> Position {
+        Position::of(machine).after(self.base)
+    }
+
+    /// Hands an input to the machine and writes it down.
+    pub fn input(&mut self, machine: &mut Machine, input: Input) {
+        machine.settle();
+        self.record_input(Position::of(machine), &input);
+        machine.input(input);
+    }
+
+    /// Writes down an input that a settled machine gets at this place, counted from its own power-on.
+    pub fn record_input(&mut self, at: Position, input: &Input) {
+        let input = match input {
+            Input::ClockTo(time) => Input::ClockTo(Position { insns: 0, time: *time }.after(self.base).time),
+            other => other.clone(),
+        };
+        self.event(at, EventKind::Input(input));
+    }
+
+    /// Gives the instant at which `machine` stands a name.
+    pub fn mark(&mut self, machine: &mut Machine, name: &str) {
+        machine.settle();
+        self.event(Position::of(machine), EventKind::Mark(name.into()));
+    }
+
+    fn event(&mut self, at: Position, kind: EventKind) {
+        self.events.push(Event { position: at.after(self.base), kind });
+        if self.events.len() >= EVENTS_WAITING {
+            self.give_events();
+        }
+    }
+
+    fn give_events(&mut self) {
+        if !self.events.is_empty() {
+            self.worker.give(Job::Log(std::mem::take(&mut self.events)));
+        }
+    }
+
+    /// Saves a checkpoint if one is due and the last one is done with. Call it often, between runs.
+    pub fn poll(&mut self, machine: &mut Machine) {
+        let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
+        let initial = self.initial_bytes.unwrap_or(0);
+        let used = self.checkpoint_bytes.saturating_sub(initial);
+        if self.ended || !self.policy.is_due(insns, self.last_pages, initial, used) || !self.worker.is_idle() {
+            return;
+        }
+        match self.refresh() {
+            Ok(()) => self.checkpoint(machine),
+            Err(error) => self.failed = Some(error),
+        }
+    }
+
+    /// Saves a checkpoint now.
+    pub fn checkpoint(&mut self, machine: &mut Machine) {
+        let pages = machine.take_dirty_pages();
+        self.save(machine, CheckpointKind::Seek, pages);
+    }
+
+    /// `machine` takes the place of the one recorded so far, which stood at `end` by its own counts: a reset.
+    /// Positions go on from there.
+    ///
+    /// # Errors
+    /// If the host does not tell about RAM.
+    pub fn restart(&mut self, machine: &mut Machine, end: Position) -> Result<(), RecordError> {
+        let here = end.after(self.base);
+        machine.settle();
+        self.base = here.since(Position::of(machine));
+        self.save_whole(machine, CheckpointKind::Restart)
+    }
+
+    /// Saves all of RAM.
+    fn save_whole(&mut self, machine: &mut Machine, kind: CheckpointKind) -> Result<(), RecordError> {
+        machine.take_dirty_pages();
+        let ram = machine.ram_bytes();
+        let pages = machine.populated_pages()?.into_iter().flatten();
+        let pages = pages.filter(|&page| !is_zero(page_of(ram, page))).collect();
+        self.save(machine, kind, pages);
+        Ok(())
+    }
+
+    fn save(&mut self, machine: &mut Machine, kind: CheckpointKind, pages: Vec<u64>) {
+        machine.settle();
+        self.give_events();
+        let mut bytes = Vec::with_capacity(pages.len() * PAGE_BYTES);
+        for &page in &pages {
+            bytes.extend_from_slice(page_of(machine.ram_bytes(), page));
+        }
+        let position = self.position(machine);
+        (self.last_checkpoint, self.last_pages) = (position, pages.len() as u64);
+        let config = (kind == CheckpointKind::Restart).then(|| ConfigRecord::from(machine.config()));
+        let state = machine.save();
+        let checkpoint = Checkpoint { position, kind, state, pages, bytes, config, base: self.base };
+        self.worker.give(Job::Checkpoint(Box::new(checkpoint)));
+    }
+
+    /// Takes over what the worker says.
+    fn refresh(&mut self) -> Result<(), RecordError> {
+        let (error, file_bytes, checkpoint_bytes) = self.worker.outcome().ok_or(RecordError::Gone)?;
+        (self.file_bytes, self.checkpoint_bytes) = (file_bytes, checkpoint_bytes);
+        if self.initial_bytes.is_none() && checkpoint_bytes > 0 {
+            self.initial_bytes = Some(checkpoint_bytes);
+        }
+        error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Has everything so far written, `machine` having come to where it stands now; call it at least once a second.
+    /// It does not wait for the disk.
+    ///
+    /// # Errors
+    /// Of earlier writes that failed. Pause the machine then, and call [`Self::retry`] until it succeeds.
+    pub fn flush(&mut self, machine: &Machine) -> Result<(), RecordError> {
+        self.give_events();
+        let here = self.position(machine);
+        if here > self.progress && !self.ended {
+            self.progress = here;
+            self.worker.give(Job::Progress(here));
+        }
+        self.refresh()?;
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Waits until everything so far is written.
+    ///
+    /// # Errors
+    /// If it cannot be; then nothing is lost, and this may be called again.
+    pub fn retry(&mut self) -> Result<(), RecordError> {
+        self.failed = None;
+        self.worker.give(Job::Retry);
+        self.worker.wait();
+        self.refresh()
+    }
+
+    /// Ends the recording where `machine` stands, and waits until all is written. `status` goes with
+    /// [`EndReason::DebugExit`].
+    ///
+    /// # Errors
+    /// If it cannot be written: call [`Self::retry`] when there is room.
+    pub fn finish(&mut self, machine: &mut Machine, reason: EndReason, status: u8) -> Result<(), RecordError> {
+        if !self.ended {
+            self.ended = true;
+            machine.settle();
+            self.give_events();
+            let digest = machine.digest().0;
+            self.worker.give(Job::End(self.position(machine), reason, status, digest));
+        }
+        self.retry()
+    }
+
+    /// Bytes of the file as far as known: all, and those of checkpoints and the initial state.
+    pub fn sizes(&self) -> (u64, u64) {
+        (self.file_bytes, self.checkpoint_bytes)
+    }
+}

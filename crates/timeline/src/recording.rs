@@ -1,0 +1,362 @@
+//! A recording that was opened: what is in it, without its pages.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::Position;
+use crate::format::block::Kind;
+use crate::format::index::BlockPlace;
+use crate::format::log::{self, Event, EventKind};
+use crate::format::preamble::Progress;
+use crate::format::records::{CheckpointKind, CheckpointRecord, EndReason, EndRecord, PagesRecord, RecordingHeader};
+use crate::format::{FEATURES, FormatError, PAGE_BYTES};
+use crate::reader::{ReadError, Reader};
+use crate::sink::Source;
+
+/// A recording cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is not there, or not to be read.
+    #[error("cannot open the recording {path}: {source}")]
+    Open {
+        /// Which.
+        path: String,
+        /// The host's answer.
+        source: std::io::Error,
+    },
+    /// What is in it.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Its beginning is missing.
+    #[error("the recording ends before its initial state is whole, so there is nothing to replay{}", because(.0))]
+    NoStart(Option<FormatError>),
+}
+
+fn because(fault: &Option<FormatError>) -> String {
+    fault.as_ref().map_or(String::new(), |fault| format!(": {fault}"))
+}
+
+impl From<FormatError> for OpenError {
+    fn from(error: FormatError) -> Self {
+        OpenError::Read(error.into())
+    }
+}
+
+/// A checkpoint of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckpointInfo {
+    /// Where.
+    pub position: Position,
+    /// Why.
+    pub kind: CheckpointKind,
+    /// Events before it.
+    pub events_before: usize,
+    /// The digest there.
+    pub digest: [u8; 32],
+    /// Where the machine's own counts begin.
+    pub base: Position,
+    pub(crate) place: BlockPlace,
+}
+
+/// A block of pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PagesInfo {
+    pub first: u64,
+    pub count: u64,
+    pub place: BlockPlace,
+}
+
+/// Bytes of the file by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// All.
+    pub file: u64,
+    /// Initial state and checkpoints with their pages.
+    pub checkpoints: u64,
+    /// The rest: inputs, header, index.
+    pub log: u64,
+}
+
+/// How a recorded run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub reason: EndReason,
+    /// The guest's exit status, with [`EndReason::DebugExit`].
+    pub status: u8,
+    /// [`machine::Machine::digest`] there.
+    pub digest: [u8; 32],
+}
+
+/// An open recording.
+pub struct Recording {
+    pub(crate) reader: Reader,
+    header: RecordingHeader,
+    events: Vec<Event>,
+    checkpoints: Vec<CheckpointInfo>,
+    pub(crate) pages: Vec<PagesInfo>,
+    end: Option<End>,
+    end_position: Position,
+    fault: Option<FormatError>,
+    sizes: Sizes,
+}
+
+/// What is gathered while the blocks are gone through.
+#[derive(Default)]
+struct Contents {
+    header: Option<RecordingHeader>,
+    events: Vec<Event>,
+    checkpoints: Vec<CheckpointInfo>,
+    pages: Vec<PagesInfo>,
+    end: Option<EndRecord>,
+}
+
+impl Recording {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is none or of a newer version, or does not hold a whole initial state.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Open { path: path.display().to_string(), source };
+        Self::from_source(Box::new(File::open(path).map_err(failed)?))
+    }
+
+    /// Opens a recording that is somewhere else.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_source(source: Box<dyn Source>) -> Result<Self, OpenError> {
+        let reader = Reader::new(source)?;
+        let progress = reader.preamble()?;
+        if let Some(contents) = from_index(&reader)
+            && contents.end.is_some()
+        {
+            return Self::finish(reader, contents, None, [None; 2], true);
+        }
+        let walk = reader.walk()?;
+        let mut contents = Contents::default();
+        let (mut fault, mut good_end) = (walk.fault, walk.end);
+        for place in &walk.blocks {
+            if let Err(error) = contents.take(&reader, place, None) {
+                let ReadError::Format(error) = error else { return Err(error.into()) };
+                if matches!(error, FormatError::Feature(_)) {
+                    return Err(error.into());
+                }
+                (fault, good_end) = (Some(error), place.offset);
+                break;
+            }
+        }
+        let progress = progress.map(|slot| slot.filter(|slot| slot.file_bytes <= good_end));
+        Self::finish(reader, contents, fault, progress, false)
+    }
+
+    fn finish(
+        reader: Reader,
+        contents: Contents,
+        fault: Option<FormatError>,
+        progress: [Option<Progress>; 2],
+        indexed: bool,
+    ) -> Result<Self, OpenError> {
+        let Contents { header, events, checkpoints, pages, end } = contents;
+        let (Some(header), Some(_)) = (header, checkpoints.first()) else { return Err(OpenError::NoStart(fault)) };
+        let known = |record: &EndRecord| -> Option<(Position, End)> {
+            let digest = record.digest.as_slice().try_into().ok()?;
+            let status = u8::try_from(record.status).ok()?;
+            Some((record.position?.into(), End { reason: record.reason(), status, digest }))
+        };
+        let end = end.as_ref().and_then(known);
+        let last_event = events.last().map(|event| event.position);
+        let last_checkpoint = checkpoints.last().map(|checkpoint| checkpoint.position);
+        let progress = progress.into_iter().flatten().map(|slot| slot.position);
+        let reached = last_event.into_iter().chain(last_checkpoint).chain(progress).max().unwrap_or_default();
+        let end_position = end.map_or(reached, |(position, _)| position);
+        if end_position < reached && indexed {
+            return Err(FormatError::Content("the recording ends before something in it").into());
+        }
+        let checkpoint_bytes =
+            checkpoints.iter().map(|c| c.place.len).chain(pages.iter().map(|p| p.place.len)).fold(0, u64::saturating_add);
+        let file = reader.len_bytes();
+        let sizes = Sizes { file, checkpoints: checkpoint_bytes, log: file.saturating_sub(checkpoint_bytes) };
+        let end = end.map(|(_, end)| end);
+        Ok(Recording { reader, header, events, checkpoints, pages, end, end_position, fault, sizes })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &RecordingHeader {
+        &self.header
+    }
+
+    /// The machine that the recording begins with.
+    ///
+    /// # Errors
+    /// If there is no such machine.
+    pub fn config(&self) -> Result<machine::MachineConfig, FormatError> {
+        self.header.config.as_ref().ok_or(FormatError::Content("the machine's configuration is missing"))?.to_config()
+    }
+
+    /// All events in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// All checkpoints in order; the first is the initial state.
+    pub fn checkpoints(&self) -> &[CheckpointInfo] {
+        &self.checkpoints
+    }
+
+    /// Named instants in order.
+    pub fn marks(&self) -> impl Iterator<Item = (&str, Position)> {
+        self.events.iter().filter_map(|event| match &event.kind {
+            EventKind::Mark(name) => Some((name.as_str(), event.position)),
+            EventKind::Input(_) => None,
+        })
+    }
+
+    /// Where it begins.
+    pub fn start(&self) -> Position {
+        self.checkpoints[0].position
+    }
+
+    /// Up to where it can be replayed.
+    pub fn end_position(&self) -> Position {
+        self.end_position
+    }
+
+    /// How it ended; `None` if it was cut short.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Whether its end is missing: the recorder was killed, or the file damaged.
+    pub fn is_cut_short(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// What is wrong with the bytes behind the last good block.
+    pub fn fault(&self) -> Option<&FormatError> {
+        self.fault.as_ref()
+    }
+
+    /// Bytes.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// The whole checkpoint.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn checkpoint(&self, info: &CheckpointInfo) -> Result<CheckpointRecord, ReadError> {
+        self.reader.message(&info.place)
+    }
+
+    /// The first and last instant between which the instant with virtual time `time` lies, by what is in
+    /// the file: events and checkpoints. Running finds the exact one.
+    pub fn bracket(&self, time: x86::VirtualTime) -> (Position, Position) {
+        let mut known: Vec<Position> = self.events.iter().map(|event| event.position).collect();
+        known.extend(self.checkpoints.iter().map(|checkpoint| checkpoint.position));
+        known.push(self.end_position);
+        let before = known.iter().copied().filter(|at| at.time <= time).max().unwrap_or(self.start());
+        let after = known.iter().copied().filter(|at| at.time >= time).min().unwrap_or(self.end_position);
+        (before, after)
+    }
+}
+
+/// Goes through the blocks that the index names; `None` if anything is wrong.
+fn from_index(reader: &Reader) -> Option<Contents> {
+    let (index, blocks) = reader.index()?;
+    let mut contents = Contents::default();
+    let mut page_counts = index.page_counts.iter();
+    let mut checkpoints = index.checkpoints.iter();
+    for place in &blocks {
+        let known = match place.kind {
+            Some(Kind::Pages) => Known::Pages(u64::from(*page_counts.next()?)),
+            Some(Kind::Checkpoint) => Known::Checkpoint(checkpoints.next()?),
+            _ => {
+                contents.take(reader, place, None).ok()?;
+                continue;
+            }
+        };
+        contents.take(reader, place, Some(known)).ok()?;
+    }
+    Some(contents)
+}
+
+/// What the index says of a block that need not be read then.
+enum Known<'a> {
+    Pages(u64),
+    Checkpoint(&'a CheckpointRecord),
+}
+
+impl Contents {
+    fn take(&mut self, reader: &Reader, place: &BlockPlace, known: Option<Known<'_>>) -> Result<(), ReadError> {
+        let bad = FormatError::Content;
+        let Some(kind) = place.kind else { return Ok(()) };
+        if (kind == Kind::Header) != self.header.is_none() {
+            return Err(bad("its header is not where it should be").into());
+        }
+        match kind {
+            Kind::Header => {
+                let header: RecordingHeader = reader.message(place)?;
+                if let Some(unknown) = header.features.iter().find(|name| !FEATURES.contains(&name.as_str())) {
+                    return Err(FormatError::Feature(unknown.clone()).into());
+                }
+                self.header = Some(header);
+            }
+            Kind::Pages => self.take_pages(reader, place, known)?,
+            Kind::Checkpoint => match known {
+                Some(Known::Checkpoint(record)) => self.take_checkpoint(record, place)?,
+                _ => self.take_checkpoint(&reader.message(place)?, place)?,
+            },
+            Kind::Log => log::decode(reader.message(place)?, &mut self.events)?,
+            Kind::End => {
+                let end: EndRecord = reader.message(place)?;
+                if end.events != self.events.len() as u64 {
+                    return Err(bad("events are missing at the end of the log").into());
+                }
+                self.end = Some(end);
+            }
+            Kind::Index => {}
+        }
+        Ok(())
+    }
+
+    fn take_pages(&mut self, reader: &Reader, place: &BlockPlace, known: Option<Known<'_>>) -> Result<(), ReadError> {
+        let first = self.pages.last().map_or(1, |info| info.first + info.count);
+        let count = match known {
+            Some(Known::Pages(count)) => count,
+            _ => {
+                let record: PagesRecord = reader.message(place)?;
+                if record.first != first {
+                    return Err(FormatError::Content("pages are missing").into());
+                }
+                (record.data.len() / PAGE_BYTES) as u64
+            }
+        };
+        self.pages.push(PagesInfo { first, count, place: *place });
+        Ok(())
+    }
+
+    fn take_checkpoint(&mut self, record: &CheckpointRecord, place: &BlockPlace) -> Result<(), FormatError> {
+        let bad = FormatError::Content;
+        let info = CheckpointInfo {
+            position: record.position(),
+            kind: CheckpointKind::try_from(record.kind).map_err(|_| bad("a checkpoint is of an unknown kind"))?,
+            events_before: usize::try_from(record.events_before).map_err(|_| bad("a checkpoint is misplaced"))?,
+            digest: record.digest.as_slice().try_into().map_err(|_| bad("a digest has another length"))?,
+            base: record.base.unwrap_or_default().into(),
+            place: *place,
+        };
+        let last_event = self.events.last().map_or(Position::default(), |event| event.position);
+        let last = self.checkpoints.last().map_or(last_event, |checkpoint| checkpoint.position.max(last_event));
+        let is_first = self.checkpoints.is_empty();
+        if info.events_before != self.events.len() || info.position < last || info.position < info.base {
+            return Err(bad("a checkpoint is misplaced"));
+        }
+        if is_first != (info.kind == CheckpointKind::Initial) {
+            return Err(bad("the initial state is not where it should be"));
+        }
+        self.checkpoints.push(info);
+        Ok(())
+    }
+}

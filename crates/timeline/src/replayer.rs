@@ -1,0 +1,390 @@
+//! Runs a recording again: the same machine, the same inputs at the same instants, so the same run.
+//!
+//! Between two events the machine runs on its own. While no vCPU runs, the step count stands still and time
+//! jumps from timer to timer; the replayer makes these jumps itself, so it can stop between them or give an
+//! input there. This file puts states in place; [`crate::running`] runs from there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use machine::ram::RamError;
+use machine::save::MachineRestoreError;
+use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output};
+
+use crate::checkpoints::{FileMaps, MemoryCheckpoint, MemoryCheckpoints};
+use crate::format::records::CheckpointKind;
+use crate::format::{FormatError, PAGE_BYTES};
+use crate::page_cache::PageCache;
+use crate::page_hashes::PageHashes;
+use crate::page_map::{PageMap, PageRef, is_zero, page_of};
+use crate::position::Position;
+use crate::reader::ReadError;
+use crate::recording::{CheckpointInfo, Recording};
+use crate::target::Target;
+
+/// Bytes of pages that checkpoints in memory may take unless told otherwise.
+const MEMORY_BUDGET_BYTES: u64 = 512 << 20;
+/// Steps between them at first.
+const MEMORY_INTERVAL: u64 = 16_000_000;
+
+/// A recording cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The file.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The machine.
+    #[error("cannot make the recorded machine: {0}")]
+    Machine(#[from] MachineError),
+    /// A saved state.
+    #[error("cannot restore the recorded state: {0}")]
+    Restore(#[from] MachineRestoreError),
+    /// RAM.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// The initial state is elsewhere.
+    #[error("the recording starts from the snapshot {0}, which is not in this file: pack the recording where it was made")]
+    NeedsSnapshot(String),
+    /// The run took another way than the recorded one.
+    #[error("the replay went another way than the recording: {what} at {here}; `verify` finds where it began")]
+    Diverged {
+        /// Where it was noticed.
+        here: Position,
+        /// What happened.
+        what: String,
+    },
+    /// The target is not in the recording.
+    #[error("the recording runs from {start} to {end}; {target:?} is outside")]
+    Outside {
+        /// Its start.
+        start: Position,
+        /// Its end.
+        end: Position,
+        /// What was asked for.
+        target: Target,
+    },
+}
+
+impl From<FormatError> for ReplayError {
+    fn from(error: FormatError) -> Self {
+        ReplayError::Read(error.into())
+    }
+}
+
+/// What a watcher of a replay wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// More.
+    Continue,
+    /// To stop where the replay is.
+    Pause,
+}
+
+/// Called now and then while a replay runs, with the place and what the guest sent since the last call.
+pub type Watch<'a> = dyn FnMut(Position, Output) -> Control + 'a;
+
+/// A machine that was taken over at some instant of a recording.
+pub struct Live {
+    /// The machine.
+    pub machine: Machine,
+    /// Where its own counts begin: not zero if the recorded machine was reset.
+    pub base: Position,
+}
+
+/// A recording being replayed.
+pub struct Replayer {
+    pub(crate) recording: Arc<Recording>,
+    pub(crate) machine: Machine,
+    base: Position,
+    /// Events that were given.
+    cursor: usize,
+    /// Initial state and restarts that were put in place.
+    restarts: usize,
+    /// RAM when [`Self::changed`] was last empty.
+    map: PageMap,
+    /// Pages that may have changed since.
+    changed: BTreeSet<u64>,
+    maps: FileMaps,
+    pub(crate) cache: PageCache,
+    memory: MemoryCheckpoints,
+    /// What the guest sent before a restart.
+    held: Output,
+    hashes: Option<PageHashes>,
+    /// Pages whose hashes may be old.
+    stale: BTreeSet<u64>,
+}
+
+impl Replayer {
+    /// The recorded machine in its initial state.
+    ///
+    /// # Errors
+    /// If the state cannot be read, or the host has no memory for the machine.
+    pub fn new(recording: Arc<Recording>) -> Result<Self, ReplayError> {
+        Self::with_memory(recording, MEMORY_BUDGET_BYTES, MEMORY_INTERVAL)
+    }
+
+    /// The same, with about `budget_bytes` of checkpoints in memory, `interval` steps apart at first.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_memory(recording: Arc<Recording>, budget_bytes: u64, interval: u64) -> Result<Self, ReplayError> {
+        let snapshot = &recording.header().snapshot;
+        if !snapshot.is_empty() {
+            return Err(ReplayError::NeedsSnapshot(snapshot.clone()));
+        }
+        let config = recording.config()?;
+        let machine = Machine::new(config)?;
+        let pages = config.ram_bytes / PAGE_BYTES as u64;
+        let mut replayer = Replayer {
+            recording,
+            machine,
+            base: Position::default(),
+            cursor: 0,
+            restarts: 0,
+            map: PageMap::zero(pages),
+            changed: BTreeSet::new(),
+            maps: FileMaps::new(pages),
+            cache: PageCache::default(),
+            memory: MemoryCheckpoints::new(budget_bytes, interval),
+            held: Output::default(),
+            hashes: None,
+            stale: BTreeSet::new(),
+        };
+        replayer.machine.take_dirty_pages();
+        replayer.restore_file(0)?;
+        Ok(replayer)
+    }
+
+    /// The recording.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// The machine, to look at.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Where the replay is.
+    pub fn position(&self) -> Position {
+        Position::of(&self.machine).after(self.base)
+    }
+
+    /// Events given so far.
+    pub fn events_given(&self) -> usize {
+        self.cursor
+    }
+
+    /// What the guest sent since the last call.
+    pub fn take_output(&mut self) -> Output {
+        let mut output = std::mem::take(&mut self.held);
+        let new = self.machine.take_output();
+        output.serial.extend(new.serial);
+        output.debug_console.extend(new.debug_console);
+        output
+    }
+
+    /// Keeps what the guest sent for [`Self::take_output`].
+    pub(crate) fn hold_output(&mut self, output: Output) {
+        self.held.serial.extend(output.serial);
+        self.held.debug_console.extend(output.debug_console);
+    }
+
+    /// Takes the machine over: from here on it takes other inputs.
+    pub fn into_live(self) -> Live {
+        Live { machine: self.machine, base: self.base }
+    }
+
+    /// [`Machine::digest`] of the machine as it stands.
+    pub fn full_digest(&self) -> Digest {
+        self.machine.digest()
+    }
+
+    /// The digest of [`crate::page_hashes`] of the machine as it stands.
+    ///
+    /// # Errors
+    /// If the host does not tell about RAM.
+    pub fn digest(&mut self) -> Result<[u8; 32], ReplayError> {
+        self.machine.settle();
+        self.collect();
+        match &mut self.hashes {
+            Some(hashes) => {
+                for page in std::mem::take(&mut self.stale) {
+                    hashes.set(page, crate::page_hashes::hash(page_of(self.machine.ram_bytes(), page)));
+                }
+            }
+            None => self.hashes = Some(PageHashes::of(&self.machine)?),
+        }
+        self.stale.clear();
+        let state = self.machine.save();
+        Ok(self.hashes.as_ref().map_or([0; 32], |hashes| hashes.digest(&state)))
+    }
+
+    /// Goes to `target`, forwards or back.
+    ///
+    /// # Errors
+    /// If it is not in the recording, or the replay fails.
+    pub fn seek(&mut self, target: Target) -> Result<(), ReplayError> {
+        self.seek_watched(target, &mut |_, _| Control::Continue).map(|_| ())
+    }
+
+    /// Goes to `target` with a watcher.
+    ///
+    /// # Errors
+    /// As [`Self::seek`].
+    pub fn seek_watched(&mut self, target: Target, watch: &mut Watch<'_>) -> Result<Control, ReplayError> {
+        let (start, end) = (self.recording.start(), self.recording.end_position());
+        if !target.is_within(start, end) {
+            return Err(ReplayError::Outside { start, end, target });
+        }
+        self.approach(target)?;
+        self.run_to(target, watch)
+    }
+
+    /// Puts the best state in place from which `target` can be reached by running.
+    fn approach(&mut self, target: Target) -> Result<(), ReplayError> {
+        let recording = self.recording.clone();
+        let start = recording.start();
+        let events = recording.events().partition_point(|event| target.is_after_event(event.position));
+        let here = self.position();
+        let mut best = (target.can_follow(here, start) && self.cursor <= events).then_some(here);
+        let memory = self.memory.before(target, events, start);
+        let memory = memory.filter(|kept| best.is_none_or(|best| kept.position > best)).cloned();
+        best = memory.as_ref().map(|kept| kept.position).or(best);
+        let usable = |info: &CheckpointInfo| target.can_follow(info.position, start) && info.events_before <= events;
+        for index in (0..recording.checkpoints().len()).rev() {
+            let info = &recording.checkpoints()[index];
+            if !usable(info) {
+                continue;
+            }
+            if best.is_some_and(|best| best >= info.position) {
+                break;
+            }
+            match self.restore_file(index) {
+                // What is damaged here can be had from further back, with more running.
+                Err(ReplayError::Read(ReadError::Format(_))) if index > 0 => {}
+                result => return result,
+            }
+        }
+        match memory {
+            Some(kept) => self.restore_memory(kept),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the state of a checkpoint of the file in place.
+    pub(crate) fn restore_file(&mut self, index: usize) -> Result<(), ReplayError> {
+        let recording = self.recording.clone();
+        let info = &recording.checkpoints()[index];
+        let map = self.maps.map(&recording, index)?;
+        let record = recording.checkpoint(info)?;
+        let state = record.state.ok_or(FormatError::Content("a checkpoint has no state"))?;
+        let before = &recording.checkpoints()[..=index];
+        let restarts = before.iter().filter(|info| info.kind != CheckpointKind::Seek).count();
+        let config = match before.iter().rev().find(|info| info.kind == CheckpointKind::Restart) {
+            Some(restart) => recording
+                .checkpoint(restart)?
+                .config
+                .ok_or(FormatError::Content("a restart has no configuration"))?
+                .to_config()?,
+            None => recording.config()?,
+        };
+        self.restore(config, state, map)?;
+        (self.base, self.cursor, self.restarts) = (info.base, info.events_before, restarts);
+        if self.position() != info.position {
+            return Err(FormatError::Content("a checkpoint's state stands elsewhere than the checkpoint").into());
+        }
+        Ok(())
+    }
+
+    fn restore_memory(&mut self, kept: MemoryCheckpoint) -> Result<(), ReplayError> {
+        let MemoryCheckpoint { position: _, events_before, restarts, config, base, state, map, new_pages: _ } = kept;
+        self.restore(config, MachineState::clone(&state), map)?;
+        (self.base, self.cursor, self.restarts) = (base, events_before, restarts);
+        Ok(())
+    }
+
+    fn restore(&mut self, config: MachineConfig, state: MachineState, map: PageMap) -> Result<(), ReplayError> {
+        if *self.machine.config() != config {
+            if config.ram_bytes != self.machine.config().ram_bytes {
+                return Err(FormatError::Content("a restart changes the amount of RAM").into());
+            }
+            self.machine = Machine::new(config)?;
+            self.machine.take_dirty_pages();
+            self.map = PageMap::zero(map.len());
+            self.changed.clear();
+            self.hashes = None;
+        }
+        self.collect();
+        let mut pages = std::mem::take(&mut self.changed);
+        pages.extend(map.differences(&self.map));
+        let wanted = pages.iter().map(|&page| (page, map.get(page).clone())).collect();
+        // Should it fail half way: nothing is known of any page then, and all are written next time.
+        self.changed = (0..map.len()).collect();
+        let (cache, recording) = (&mut self.cache, &self.recording);
+        self.machine.restore_with(state, |ram| {
+            cache.read(recording, wanted, |page, bytes| {
+                ram.write(page * PAGE_BYTES as u64, bytes).map_err(ReplayError::from)
+            })
+        })?;
+        self.machine.take_dirty_pages();
+        self.machine.take_output();
+        self.stale.extend(pages);
+        (self.map, self.changed) = (map, BTreeSet::new());
+        Ok(())
+    }
+
+    /// RAM at the file's checkpoint number `index`.
+    pub(crate) fn file_map(&mut self, index: usize) -> Result<PageMap, ReadError> {
+        self.maps.map(&self.recording, index)
+    }
+
+    pub(crate) fn base(&self) -> Position {
+        self.base
+    }
+
+    pub(crate) fn restarts_made(&self) -> usize {
+        self.restarts
+    }
+
+    pub(crate) fn count_event(&mut self) {
+        self.cursor += 1;
+    }
+
+    /// Asks the machine which pages changed.
+    fn collect(&mut self) {
+        let dirty = self.machine.take_dirty_pages();
+        if self.hashes.is_some() {
+            self.stale.extend(&dirty);
+        }
+        self.changed.extend(dirty);
+    }
+
+    /// Keeps the state as it stands in memory, if it is far enough from others.
+    pub(crate) fn keep(&mut self) {
+        let position = self.position();
+        if !self.memory.wants(position) {
+            return;
+        }
+        self.machine.settle();
+        self.collect();
+        let ram = self.machine.ram_bytes();
+        let mut new_pages = 0;
+        for page in std::mem::take(&mut self.changed) {
+            let bytes = page_of(ram, page);
+            let content = if is_zero(bytes) { PageRef::Zero } else { PageRef::Memory(Arc::new(*bytes)) };
+            new_pages += u64::from(matches!(content, PageRef::Memory(_)));
+            self.map.set(page, content);
+        }
+        self.memory.keep(MemoryCheckpoint {
+            position,
+            events_before: self.cursor,
+            restarts: self.restarts,
+            config: *self.machine.config(),
+            base: self.base,
+            state: Arc::new(self.machine.save()),
+            map: self.map.clone(),
+            new_pages,
+        });
+    }
+}

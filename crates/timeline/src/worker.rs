@@ -1,0 +1,148 @@
+//! The thread that an [`Encoder`] works on, so that the guest does not wait for hashing, packing and the disk.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::Position;
+use crate::encoder::{Checkpoint, Encoder};
+use crate::format::block::Kind;
+use crate::format::log::Event;
+use crate::format::records::EndReason;
+use crate::writer::WriteError;
+
+/// What a worker is asked to do, in this order.
+pub enum Job {
+    /// Log these.
+    Log(Vec<Event>),
+    /// Save this state.
+    Checkpoint(Box<Checkpoint>),
+    /// Note that the run was recorded up to here, with all that was given before.
+    Progress(Position),
+    /// The recording ends here, for this reason, with this exit status and digest.
+    End(Position, EndReason, u8, [u8; 32]),
+    /// Try again to write what could not be written.
+    Retry,
+}
+
+/// What became of the jobs so far.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    done: u64,
+    gone: bool,
+    /// The last attempt to write failed.
+    pub error: Option<WriteError>,
+    /// Bytes of the file so far.
+    pub file_bytes: u64,
+    /// Of those, bytes of checkpoints and pages.
+    pub checkpoint_bytes: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    outcome: Mutex<Outcome>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker; it ends when this is dropped, after what it was given.
+pub struct Worker {
+    jobs: Option<Sender<Job>>,
+    given: u64,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Marks the worker as gone however its thread ends.
+struct Leaving(Arc<Shared>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.lock().gone = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the host has none.
+    pub fn start(encoder: Encoder) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
+        let shared = Arc::new(Shared::default());
+        let leaving = Leaving(shared.clone());
+        let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || work(encoder, &queue, &leaving.0))?;
+        Ok(Worker { jobs: Some(jobs), given: 0, shared, thread: Some(thread) })
+    }
+
+    /// Gives it a job.
+    pub fn give(&mut self, job: Job) {
+        self.given += 1;
+        if let Some(jobs) = &self.jobs {
+            // A worker that is gone says so in its outcome.
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// Whether it has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        let outcome = self.shared.lock();
+        outcome.done == self.given || outcome.gone
+    }
+
+    /// Takes the error of the last attempt to write; what is in the file; `None` if the worker is gone.
+    pub fn outcome(&self) -> Option<(Option<WriteError>, u64, u64)> {
+        let mut outcome = self.shared.lock();
+        let error = outcome.error.take();
+        (!outcome.gone).then_some((error, outcome.file_bytes, outcome.checkpoint_bytes))
+    }
+
+    /// Waits until it has done all that it was given.
+    pub fn wait(&self) {
+        let mut outcome = self.shared.lock();
+        while outcome.done < self.given && !outcome.gone {
+            outcome = self.shared.changed.wait(outcome).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic was printed; there is nobody here to hear of it again.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
+    while let Ok(job) = queue.recv() {
+        let result = perform(&mut encoder, job);
+        let writer = encoder.writer();
+        let (file_bytes, checkpoint_bytes) =
+            (writer.len_bytes(), writer.bytes_of(|kind| matches!(kind, Kind::Checkpoint | Kind::Pages)));
+        let mut outcome = shared.lock();
+        outcome.done += 1;
+        outcome.error = result.err();
+        (outcome.file_bytes, outcome.checkpoint_bytes) = (file_bytes, checkpoint_bytes);
+        shared.changed.notify_all();
+    }
+}
+
+fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
+    match job {
+        Job::Log(events) => encoder.log(&events),
+        Job::Checkpoint(checkpoint) => encoder.checkpoint(*checkpoint),
+        Job::Progress(position) => return encoder.writer().write_progress(position),
+        Job::End(position, reason, status, digest) => encoder.end(position, reason, status, digest),
+        Job::Retry => {}
+    }
+    encoder.writer().write()
+}
