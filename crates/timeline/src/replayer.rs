@@ -241,6 +241,18 @@ impl Replayer {
         self.run_to(target, watch)
     }
 
+    /// Runs on to `target` from where the replay is, without a shortcut.
+    ///
+    /// # Errors
+    /// If `target` is not in the recording or behind, or the replay fails.
+    pub fn play(&mut self, target: Target, watch: &mut Watch<'_>) -> Result<Control, ReplayError> {
+        let (start, end) = (self.position(), self.recording.end_position());
+        if !target.is_within(start, end) {
+            return Err(ReplayError::Outside { start, end, target });
+        }
+        self.run_to(target, watch)
+    }
+
     /// Puts the best state in place from which `target` can be reached by running.
     fn approach(&mut self, target: Target) -> Result<(), ReplayError> {
         let recording = self.recording.clone();

@@ -23,6 +23,8 @@ impl Replayer {
         loop {
             let here = self.position();
             if target.is_reached(here) {
+                // What is due at this instant is part of it.
+                self.machine.settle();
                 break;
             }
             if self.pass_restart(here)? || self.give_event(here)? {
@@ -31,6 +33,7 @@ impl Replayer {
             let end = self.recording.end_position();
             if here >= end {
                 if here == end && target == Target::End && self.events_given() == self.recording.events().len() {
+                    self.machine.settle();
                     break;
                 }
                 return Err(self.diverged("it ran on behind the end"));
