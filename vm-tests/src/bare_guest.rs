@@ -1,10 +1,10 @@
 //! A bare-metal guest: its source, the machine it runs on, and how it should end.
 
-use machine::{BootSource, Machine, MachineConfig, StopReason};
+use machine::{BootSource, Input, Machine, MachineConfig, StopReason};
 use x86::CpuModel;
 
 use crate::assemble;
-use crate::runs::{self, Outcome};
+use crate::runs::{self, Outcome, Scenario};
 
 /// The exit status of a guest whose checks all passed: 0 written to the debug exit port.
 const PASSED: StopReason = StopReason::DebugExit(1);
@@ -20,6 +20,7 @@ pub struct BareGuest {
     source: &'static str,
     defines: Vec<(&'static str, u64)>,
     config: MachineConfig,
+    inputs: Vec<(u64, Input)>,
     end: StopReason,
 }
 
@@ -34,7 +35,7 @@ impl BareGuest {
             rtc_start_unix_seconds: 1_767_225_600, // 2026-01-01
             chaos_seed: None,
         };
-        BareGuest { source, defines: Vec::new(), config, end: PASSED }
+        BareGuest { source, defines: Vec::new(), config, inputs: Vec::new(), end: PASSED }
     }
 
     /// With another number of vCPUs; the source sees it as `VCPUS`.
@@ -66,6 +67,13 @@ impl BareGuest {
         self
     }
 
+    /// With something from outside before step `at`, or as soon as nothing else can wake the machine.
+    #[must_use]
+    pub fn input(mut self, at: u64, input: Input) -> Self {
+        self.inputs.push((at, input));
+        self
+    }
+
     /// Ending otherwise than by the exit port.
     #[must_use]
     pub fn ends_with(mut self, end: StopReason) -> Self {
@@ -89,13 +97,17 @@ impl BareGuest {
         machine
     }
 
+    fn scenario<'a>(&'a self, make: &'a dyn Fn() -> Machine) -> Scenario<'a> {
+        Scenario { make, inputs: &self.inputs, max_insns: MAX_INSNS }
+    }
+
     /// Runs it once, with nothing demanded.
     ///
     /// # Errors
     /// If it cannot be assembled.
     pub fn run_once(&self) -> anyhow::Result<Outcome> {
         let kernel = self.kernel()?;
-        Ok(runs::straight(&|| self.machine(&kernel), MAX_INSNS))
+        Ok(runs::straight(&self.scenario(&|| self.machine(&kernel))))
     }
 
     /// Runs it in every way of [`runs`] and demands that it ends as it should, with the same bits each time.
@@ -109,20 +121,21 @@ impl BareGuest {
         }
         let kernel = self.kernel().unwrap_or_else(|error| panic!("{error:#}"));
         let make = || self.machine(&kernel);
-        let first = runs::straight(&make, MAX_INSNS);
+        let scenario = self.scenario(&make);
+        let first = runs::straight(&scenario);
         let name = self.source;
         assert_eq!(
             first.stop, self.end,
             "{name} ended otherwise, after {} steps:\n{}",
             first.insns, first.debug_console
         );
-        assert_eq!(runs::straight(&make, MAX_INSNS), first, "{name}: a second run differs");
+        assert_eq!(runs::straight(&scenario), first, "{name}: a second run differs");
         for seed in SEEDS {
             // Some cuttings are of very short pieces only, as many as a quick test can have.
             let longest = if first.insns < 400_000 { 1 << (4 * seed) } else { (first.insns / 20).max(1000) };
-            let pieces = runs::in_pieces(&make, MAX_INSNS, longest, seed);
+            let pieces = runs::in_pieces(&scenario, longest, seed);
             assert_eq!(pieces, first, "{name}: a run in pieces differs (seed {seed})");
-            let saved = runs::through_saved_state(&make, MAX_INSNS, first.insns, 6, seed);
+            let saved = runs::through_saved_state(&scenario, first.insns, 6, seed);
             assert_eq!(saved, first, "{name}: a run through saved state differs (seed {seed})");
         }
         Some(first)

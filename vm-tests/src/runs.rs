@@ -1,13 +1,20 @@
 //! Runs a machine to its end in different ways that must all give the same bits: in one go, cut into
 //! pieces of random length, and saved and restored into fresh machines at random points.
 
-use machine::{Idle, Machine, StopReason};
+use machine::{Idle, Input, Machine, StopReason};
 use x86::InsnCount;
 
 use crate::Rng;
 
-/// Makes a machine at power-on with its kernel loaded; each call gives the same.
-pub type Make<'a> = dyn Fn() -> Machine + 'a;
+/// What is run: everything that the outcome may depend on.
+pub struct Scenario<'a> {
+    /// Makes a machine at power-on with its kernel loaded; each call gives the same.
+    pub make: &'a dyn Fn() -> Machine,
+    /// What comes from outside, with the step before which it comes, in order.
+    pub inputs: &'a [(u64, Input)],
+    /// A run that has not ended after this many steps is stopped.
+    pub max_insns: u64,
+}
 
 /// How a run ended and what it left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,46 +59,91 @@ impl Collected {
     }
 }
 
-/// Runs to the end, or to `max_insns`.
-pub fn straight(make: &Make<'_>, max_insns: u64) -> Outcome {
-    let mut machine = make();
-    let stop = machine.run(InsnCount(max_insns), Idle::Jump);
-    Collected::default().outcome(&mut machine, stop)
+/// A machine under way, what it printed, and what still comes in from outside.
+struct Run<'a> {
+    machine: Machine,
+    collected: Collected,
+    inputs: std::slice::Iter<'a, (u64, Input)>,
+    max_insns: u64,
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &'a Scenario<'_>) -> Self {
+        Run {
+            machine: (scenario.make)(),
+            collected: Collected::default(),
+            inputs: scenario.inputs.iter(),
+            max_insns: scenario.max_insns,
+        }
+    }
+
+    /// Runs up to step `until`; inputs come in at their steps, or earlier when nothing else can wake the machine.
+    fn advance(&mut self, until: u64) -> StopReason {
+        let until = until.min(self.max_insns);
+        loop {
+            let next = self.inputs.as_slice().first().map_or(u64::MAX, |(at, _)| *at);
+            let stop = self.machine.run(InsnCount(until.min(next)), Idle::Jump);
+            self.collected.take(&mut self.machine);
+            let wanted = match stop {
+                StopReason::Until => self.machine.insn_count().0 >= next,
+                StopReason::Idle(_) => true,
+                _ => false,
+            };
+            match self.inputs.as_slice().first() {
+                Some((_, input)) if wanted => {
+                    self.machine.input(input.clone());
+                    self.inputs.next();
+                }
+                _ => return stop,
+            }
+        }
+    }
+
+    fn at(&self) -> u64 {
+        self.machine.insn_count().0
+    }
+
+    fn outcome(mut self, stop: StopReason) -> Outcome {
+        self.collected.outcome(&mut self.machine, stop)
+    }
+}
+
+/// Runs to the end, or to the most steps allowed.
+pub fn straight(scenario: &Scenario<'_>) -> Outcome {
+    let mut run = Run::new(scenario);
+    let stop = run.advance(u64::MAX);
+    run.outcome(stop)
 }
 
 /// Runs to the end in pieces of random length, 1 to `longest` steps; each must stop exactly.
-pub fn in_pieces(make: &Make<'_>, max_insns: u64, longest: u64, seed: u64) -> Outcome {
+pub fn in_pieces(scenario: &Scenario<'_>, longest: u64, seed: u64) -> Outcome {
     let mut rng = Rng::new(seed);
-    let mut machine = make();
-    let mut collected = Collected::default();
+    let mut run = Run::new(scenario);
     loop {
-        let until = (machine.insn_count().0 + rng.length(longest)).min(max_insns);
-        let stop = machine.run(InsnCount(until), Idle::Jump);
-        collected.take(&mut machine);
-        if stop != StopReason::Until || until == max_insns {
-            return collected.outcome(&mut machine, stop);
+        let until = run.at() + rng.length(longest);
+        let stop = run.advance(until);
+        if stop != StopReason::Until || run.at() == run.max_insns {
+            return run.outcome(stop);
         }
-        assert_eq!(machine.insn_count().0, until, "seed {seed}: a run did not stop where it was asked to");
+        assert_eq!(run.at(), until.min(run.max_insns), "seed {seed}: a run did not stop where it was asked to");
     }
 }
 
 /// Runs to the end, and at `points` random places before `end_insns` goes on in a fresh machine from the saved state.
-pub fn through_saved_state(make: &Make<'_>, max_insns: u64, end_insns: u64, points: usize, seed: u64) -> Outcome {
+pub fn through_saved_state(scenario: &Scenario<'_>, end_insns: u64, points: usize, seed: u64) -> Outcome {
     let mut rng = Rng::new(seed);
     let mut stops: Vec<u64> = (0..points).map(|_| rng.below(end_insns.max(1))).collect();
     stops.sort_unstable();
-    let mut machine = make();
-    let mut collected = Collected::default();
+    let mut run = Run::new(scenario);
     for until in stops {
-        let stop = machine.run(InsnCount(until), Idle::Jump);
-        collected.take(&mut machine);
+        let stop = run.advance(until);
         if stop != StopReason::Until {
-            return collected.outcome(&mut machine, stop);
+            return run.outcome(stop);
         }
-        machine = moved(&machine, seed);
+        run.machine = moved(&run.machine, seed);
     }
-    let stop = machine.run(InsnCount(max_insns), Idle::Jump);
-    collected.outcome(&mut machine, stop)
+    let stop = run.advance(u64::MAX);
+    run.outcome(stop)
 }
 
 /// A fresh machine with the saved state of `machine`.

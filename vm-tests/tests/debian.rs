@@ -3,9 +3,9 @@
 
 use std::process::Command;
 
-use machine::{Idle, StopReason};
+use machine::{Idle, Machine, StopReason};
 use vm_tests::debian::{Debian, MAX_INSNS, expect_commands};
-use vm_tests::runs::{self, Outcome};
+use vm_tests::runs::{self, Outcome, Scenario};
 use vm_tests::{Rng, Scratch, state_file};
 use x86::InsnCount;
 
@@ -14,9 +14,13 @@ const LONGEST_PIECE: u64 = 1 << 20;
 /// The environment variable that tells this program, started anew, which saved state to go on from.
 const STATE: &str = "CHRONOVISOR_TEST_STATE";
 
+fn scenario(make: &dyn Fn() -> Machine) -> Scenario<'_> {
+    Scenario { make, inputs: &[], max_insns: MAX_INSNS }
+}
+
 /// Boots in one go and demands what the commands print.
 fn boot(guest: &Debian, vcpus: u8) -> Outcome {
-    let outcome = runs::straight(&|| guest.machine(), MAX_INSNS);
+    let outcome = runs::straight(&scenario(&|| guest.machine()));
     assert_eq!(outcome.stop, StopReason::PowerOff, "{}", outcome.serial);
     expect_commands(&outcome.serial, vcpus);
     outcome
@@ -26,9 +30,9 @@ fn boot(guest: &Debian, vcpus: u8) -> Outcome {
 fn boots_alike(guest: &Debian, vcpus: u8, seed: u64) {
     let first = boot(guest, vcpus);
     let make = || guest.machine();
-    let pieces = runs::in_pieces(&make, MAX_INSNS, LONGEST_PIECE, seed);
+    let pieces = runs::in_pieces(&scenario(&make), LONGEST_PIECE, seed);
     assert_alike(&pieces, &first, "a run in pieces", seed);
-    let saved = runs::through_saved_state(&make, MAX_INSNS, first.insns, 5, seed);
+    let saved = runs::through_saved_state(&scenario(&make), first.insns, 5, seed);
     assert_alike(&saved, &first, "a run through saved state", seed);
 }
 

@@ -1,7 +1,7 @@
 //! System behaviour, each topic by a bare-metal guest in `guests/`; [`BareGuest::check`] also holds each guest
 //! to the same bits however its run is cut up.
 
-use machine::StopReason;
+use machine::{Input, StopReason};
 use vm_tests::BareGuest;
 use x86::CpuModel;
 
@@ -128,4 +128,24 @@ fn interrupt_lines_and_timers_in_detail() {
 fn floating_point_state() {
     BareGuest::new("fpu").check();
     BareGuest::new("fpu").cpu_model(CpuModel::V3).define("V3", 1).check();
+}
+
+/// Bytes, keys, mouse and power button from outside, some before the guest listens, some while it works.
+#[test]
+fn input_from_outside() {
+    let mut guest = BareGuest::new("input").input(3000, Input::SerialByte(b'a'));
+    for (at, byte) in (400_000..).step_by(97).zip(b"many bytes at once\n") {
+        guest = guest.input(at, Input::SerialByte(*byte));
+    }
+    let keys = [&[0x1c][..], &[0xf0, 0x1c], &[0xe0, 0x75]];
+    for (at, key) in (500_000..).step_by(40_000).zip(keys) {
+        guest = guest.input(at, Input::Key(key.to_vec()));
+    }
+    let guest = guest
+        .input(700_000, Input::Mouse { right: 5, up: -3, wheel: 0, buttons: 1 })
+        .input(800_000, Input::Mouse { right: -300, up: 0, wheel: 1, buttons: 0 })
+        .input(900_000, Input::SerialByte(b'.'))
+        .input(1_000_000, Input::PowerButton);
+    let Some(outcome) = guest.check() else { return };
+    assert_eq!(outcome.serial, "MANY BYTES AT ONCE\n.");
 }
