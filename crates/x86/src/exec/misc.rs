@@ -1,6 +1,7 @@
 //! NOP and its kin, PAUSE, and the ways to be no instruction at all.
 
 use crate::fault::{Flow, Trap, vector};
+use crate::flags::sign_extend;
 use crate::op::{Env, Exec, Op};
 use crate::vcpu::Vcpu;
 use iced_x86::{Code, Instruction, Mnemonic};
@@ -28,14 +29,18 @@ fn pause(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
 fn bound<const BITS: u32>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     let bytes = u64::from(BITS / 8);
     let linear = cpu.operand_address(op, 2 * bytes as usize, false)?;
-    let (low, high, index) = if BITS == 16 {
-        let pair: u32 = cpu.load(env, op, linear)?;
-        (i64::from(pair as i16), i64::from((pair >> 16) as i16), i64::from(cpu.gpr[usize::from(op.r1)] as i16))
-    } else {
-        let pair: u64 = cpu.load(env, op, linear)?;
-        (i64::from(pair as i32), i64::from((pair >> 32) as i32), i64::from(cpu.gpr[usize::from(op.r1)] as i32))
+    let index = sign_extend::<BITS>(cpu.gpr[usize::from(op.r1)]) as i64;
+    let mut limit = |cpu: &mut Vcpu, linear: u64| {
+        let raw = if BITS == 16 {
+            u64::from(cpu.load::<u16>(env, op, linear)?)
+        } else {
+            u64::from(cpu.load::<u32>(env, op, linear)?)
+        };
+        Ok(sign_extend::<BITS>(raw) as i64)
     };
-    if index < low || index > high {
+    // Below the lower limit the upper one is not read.
+    let second = linear.wrapping_add(bytes) & 0xffff_ffff;
+    if index < limit(cpu, linear)? || index > limit(cpu, second)? {
         return Err(cpu.raise(vector::BR));
     }
     Ok(Flow::Next)

@@ -3,7 +3,7 @@
 //! must be equal.
 //!
 //! Cases are numbered; a seed and a number reproduce one: `CHRONOVISOR_CASE=seed:index` runs it
-//! alone. `CHRONOVISOR_LONG=1` runs a hundred times as many, `CHRONOVISOR_CASES=n` runs n;
+//! alone, in each of the tests asked for. `CHRONOVISOR_LONG=1` runs a hundred times as many, `CHRONOVISOR_CASES=n` runs n;
 //! `CHRONOVISOR_SEED` gives another seed, `CHRONOVISOR_FORM=text` only forms with that in their name,
 //! and `CHRONOVISOR_COUNTS=1` prints the count of every form.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a test talks to the world
@@ -15,6 +15,7 @@ mod compare;
 mod forms;
 mod generate;
 mod guest;
+mod host;
 mod layout;
 mod native;
 mod operands;
@@ -53,12 +54,16 @@ fn plan(short: u64) -> (u64, std::ops::Range<u64>) {
 
 /// Runs the cases that `draw` makes.
 fn run(name: &str, short: u64, selected: &[Code], draw: impl Fn(u64, &mut Rng) -> Option<Case>) {
+    if let Some(reason) = host::unsuitable() {
+        println!("SKIPPED: {name}: {reason}");
+        return;
+    }
     let (seed, indices) = plan(short);
     let single = indices.end - indices.start == 1;
     let mut campaign = Campaign::new();
     let mut skipped = 0;
     for index in indices {
-        let label = format!("{seed}:{index}");
+        let label = format!("{seed}:{index} ({name})");
         match draw(index, &mut Rng::new(seed, index)) {
             Some(case) => campaign.run(&case, &label),
             None => skipped += 1,
@@ -70,6 +75,11 @@ fn run(name: &str, short: u64, selected: &[Code], draw: impl Fn(u64, &mut Rng) -
 /// The forms to draw from: all that the model offers, or those asked for.
 fn forms(bitness: u32) -> Vec<Code> {
     let mut forms = forms::selected(MODEL, bitness);
+    let offered = forms.len();
+    forms.retain(|code| code.cpuid_features().iter().all(|&feature| host::has(feature)));
+    if forms.len() < offered {
+        println!("SKIPPED: {} forms that this host does not have", offered - forms.len());
+    }
     if let Ok(text) = std::env::var("CHRONOVISOR_FORM") {
         forms.retain(|code| format!("{code:?}").contains(&text));
         assert!(!forms.is_empty(), "no form has {text:?} in its name");
@@ -91,7 +101,7 @@ fn any_bytes(name: &str, short: u64, bitness: u32, cs: u16) {
     let forms = forms(bitness);
     run(name, short, &[], |_, rng| {
         let case = generate::of_bytes(&forms, cs, rng)?;
-        (!generate::host_only(&case.insn, MODEL)).then_some(case)
+        (!generate::on_one_side_only(&case.insn, MODEL)).then_some(case)
     });
 }
 

@@ -164,7 +164,6 @@ pub const IN_PIECES: &[Mnemonic] = {
         Maskmovdqu,
         Vmaskmovdqu,
         Enter,
-        Bound,
         Fld,
         Fstp,
         Fbld,
