@@ -6,6 +6,7 @@
 
 pub mod acpi_pm;
 pub mod bus;
+pub mod byte_memory;
 #[cfg(test)]
 mod conformance;
 pub mod debug;
@@ -26,6 +27,7 @@ pub mod state;
 mod test_wires;
 pub mod testdev;
 pub mod uart;
+pub mod vga;
 
 pub use bus::{IrqLine, MmioDevice, PortDevice, PowerEvent, Timed, Width, Wires};
 pub use state::{RestoreError, Saved};

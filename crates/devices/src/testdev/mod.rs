@@ -6,7 +6,8 @@
 
 use x86::VirtualTime;
 
-use crate::bus::{IrqLine, MmioDevice, PortDevice, Width, Wires, read_bytewise, write_bytewise};
+use crate::bus::{IrqLine, PortDevice, Width, Wires, read_bytewise, write_bytewise};
+use crate::byte_memory::ByteMemory;
 use crate::state::{RestoreError, Saved};
 
 /// The first port of the [`Latch`].
@@ -17,20 +18,26 @@ pub const LATCH_PORT_COUNT: u16 = 4;
 pub const LINES_PORT: u16 = 0x2000;
 /// Number of interrupt lines.
 pub const LINES_PORT_COUNT: u16 = 24;
-/// Where the [`Memory`] is.
+/// Where the memory is.
 pub const MEMORY_BASE: u64 = 0xff00_0000;
 /// Bytes of the memory.
 pub const MEMORY_LEN: u64 = 0x1_0000;
 
 /// The device: three parts, each with its own addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestDevice {
     /// At [`LATCH_PORT`].
     pub latch: Latch,
     /// At [`LINES_PORT`].
     pub lines: Lines,
     /// At [`MEMORY_BASE`].
-    pub memory: Memory,
+    pub memory: ByteMemory,
+}
+
+impl Default for TestDevice {
+    fn default() -> Self {
+        TestDevice { latch: Latch::default(), lines: Lines, memory: ByteMemory::new(MEMORY_LEN) }
+    }
 }
 
 /// Four ports that keep what is written to them.
@@ -71,33 +78,6 @@ impl PortDevice for Lines {
     }
 }
 
-/// Memory that is reached as device registers are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
-    bytes: Vec<u8>,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Memory { bytes: vec![0; MEMORY_LEN as usize] }
-    }
-}
-
-impl MmioDevice for Memory {
-    fn mmio_read(&mut self, offset: u64, width: Width, _now: VirtualTime, _wires: &mut dyn Wires) -> u64 {
-        let byte = |i: u64| self.bytes.get((offset + i) as usize).copied().unwrap_or(0xff);
-        (0..width.bytes()).fold(0, |value, i| value | u64::from(byte(i)) << (8 * i))
-    }
-
-    fn mmio_write(&mut self, offset: u64, width: Width, value: u64, _now: VirtualTime, _wires: &mut dyn Wires) {
-        for i in 0..width.bytes() {
-            if let Some(byte) = self.bytes.get_mut((offset + i) as usize) {
-                *byte = (value >> (8 * i)) as u8;
-            }
-        }
-    }
-}
-
 /// Saved state of a [`TestDevice`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TestDeviceState {
@@ -113,20 +93,13 @@ impl Saved for TestDevice {
     type State = TestDeviceState;
 
     fn save(&self) -> TestDeviceState {
-        let Self { latch: Latch { bytes: latch }, lines: Lines, memory: Memory { bytes } } = self;
-        let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        TestDeviceState { latch: u32::from_le_bytes(*latch), memory: bytes[..used].to_vec() }
+        let Self { latch: Latch { bytes: latch }, lines: Lines, memory } = self;
+        TestDeviceState { latch: u32::from_le_bytes(*latch), memory: memory.save() }
     }
 
     fn restore(&mut self, state: TestDeviceState) -> Result<(), RestoreError> {
-        let mut bytes = state.memory;
-        if bytes.len() as u64 > MEMORY_LEN {
-            let value = bytes.len() as u64;
-            return Err(RestoreError::Invalid { device: "testdev", field: "memory (length)", value });
-        }
-        bytes.resize(MEMORY_LEN as usize, 0);
-        *self =
-            TestDevice { latch: Latch { bytes: state.latch.to_le_bytes() }, lines: Lines, memory: Memory { bytes } };
+        let memory = ByteMemory::restored("testdev", MEMORY_LEN, state.memory)?;
+        *self = TestDevice { latch: Latch { bytes: state.latch.to_le_bytes() }, lines: Lines, memory };
         Ok(())
     }
 }
@@ -134,6 +107,7 @@ impl Saved for TestDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::MmioDevice;
     use crate::conformance::{Trace, check, mmio_step, port_step};
 
     #[test]

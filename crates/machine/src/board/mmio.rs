@@ -3,7 +3,7 @@
 use devices::hpet::MMIO_LEN as HPET_LEN;
 use devices::ioapic::IoApic;
 use devices::lapic::LocalApic;
-use devices::{MmioDevice, Width, testdev};
+use devices::{MmioDevice, Width, testdev, vga};
 use x86::VirtualTime;
 
 use super::Board;
@@ -16,6 +16,7 @@ enum Target {
     Hpet(u64),
     Ecam(u64),
     TestMemory(u64),
+    TextMemory(u64),
     Nothing,
 }
 
@@ -36,6 +37,9 @@ impl Board {
             && let Some(offset) = within(testdev::MEMORY_BASE, testdev::MEMORY_LEN)
         {
             return Target::TestMemory(offset);
+        }
+        if let Some(offset) = within(vga::MEMORY_BASE, vga::MEMORY_LEN) {
+            return Target::TextMemory(offset);
         }
         within(ECAM_BASE, ECAM_SIZE).map_or(Target::Nothing, Target::Ecam)
     }
@@ -59,6 +63,10 @@ impl Board {
                 let (d, mut wires) = self.split();
                 d.testdev.memory.mmio_read(offset, width, now, &mut wires)
             }
+            Target::TextMemory(offset) => {
+                let (d, mut wires) = self.split();
+                d.vga.memory.mmio_read(offset, width, now, &mut wires)
+            }
             Target::Nothing => width.mask(),
         }
     }
@@ -76,6 +84,10 @@ impl Board {
             Target::TestMemory(offset) => {
                 let (d, mut wires) = self.split();
                 d.testdev.memory.mmio_write(offset, width, value, now, &mut wires);
+            }
+            Target::TextMemory(offset) => {
+                let (d, mut wires) = self.split();
+                d.vga.memory.mmio_write(offset, width, value, now, &mut wires);
             }
             Target::Nothing => {}
         }

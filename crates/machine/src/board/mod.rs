@@ -21,6 +21,7 @@ use devices::port92::{Port92, PostPort};
 use devices::rtc::{Rtc, RtcConfig};
 use devices::testdev::TestDevice;
 use devices::uart::{Uart, UartConfig};
+use devices::vga::Vga;
 use devices::{PowerEvent, Timed};
 use x86::VirtualTime;
 
@@ -69,6 +70,7 @@ struct Devices {
     debug_exit: DebugExit,
     debug_console: DebugConsole,
     testdev: TestDevice,
+    vga: Vga,
 }
 
 /// What left the devices for the machine and the outside.
@@ -111,6 +113,7 @@ impl Board {
                 debug_exit: DebugExit,
                 debug_console: DebugConsole,
                 testdev: TestDevice::default(),
+                vga: Vga::default(),
             },
             out: Outbox::default(),
             devices_deadline: VirtualTime::NEVER,

@@ -3,7 +3,7 @@
 use devices::acpi_pm::{PM_BASE, PM_PORT_COUNT, RESET_PORT, SMI_COMMAND_PORT, SMI_PORT_COUNT};
 use devices::pic::Pic;
 use devices::pit::Pit;
-use devices::{PortDevice, Width, debug, fw_cfg, guest_control, i8042, pci, port92, rtc, testdev, uart};
+use devices::{PortDevice, Width, debug, fw_cfg, guest_control, i8042, pci, port92, rtc, testdev, uart, vga};
 use x86::VirtualTime;
 
 use super::wires::{BoardWires, CutOff};
@@ -20,6 +20,7 @@ const FW_CFG_END: u16 = fw_cfg::PORT_BASE + fw_cfg::PORT_COUNT;
 const DEBUG_EXIT_END: u16 = debug::EXIT_PORT + debug::EXIT_PORT_COUNT;
 const LATCH_END: u16 = testdev::LATCH_PORT + testdev::LATCH_PORT_COUNT;
 const LINES_END: u16 = testdev::LINES_PORT + testdev::LINES_PORT_COUNT;
+const VGA_END: u16 = vga::PORT_BASE + vga::PORT_COUNT;
 const PIT_END: u16 = Pit::FIRST_PORT + Pit::PORTS;
 
 /// One access to a port.
@@ -113,6 +114,7 @@ impl Devices {
             debug::EXIT_PORT..DEBUG_EXIT_END if debug_exit => (debug::EXIT_PORT, &mut self.debug_exit),
             testdev::LATCH_PORT..LATCH_END if debug_exit => (testdev::LATCH_PORT, &mut self.testdev.latch),
             testdev::LINES_PORT..LINES_END if debug_exit => (testdev::LINES_PORT, &mut self.testdev.lines),
+            vga::PORT_BASE..VGA_END => (vga::PORT_BASE, &mut self.vga.registers),
             uart::PORT_BASE..UART_END => (uart::PORT_BASE, &mut self.uart),
             fw_cfg::PORT_BASE..FW_CFG_END => (fw_cfg::PORT_BASE, &mut self.fw_cfg),
             guest_control::PORT_BASE..GUEST_CONTROL_END => (guest_control::PORT_BASE, &mut self.guest_control),

@@ -12,6 +12,7 @@ use devices::port92::{Port92State, PostPortState};
 use devices::rtc::RtcState;
 use devices::testdev::TestDeviceState;
 use devices::uart::UartState;
+use devices::vga::VgaState;
 use devices::{RestoreError, Saved};
 
 use super::{Board, Devices};
@@ -61,6 +62,9 @@ pub struct BoardState {
     /// Test device.
     #[prost(message, optional, tag = "14")]
     pub testdev: Option<TestDeviceState>,
+    /// Text-mode VGA.
+    #[prost(message, optional, tag = "15")]
+    pub vga: Option<VgaState>,
 }
 
 impl Saved for Board {
@@ -85,6 +89,7 @@ impl Saved for Board {
             debug_exit: _,
             debug_console: _,
             testdev,
+            vga,
         } = devices;
         BoardState {
             fabric: Some(fabric.save()),
@@ -101,6 +106,7 @@ impl Saved for Board {
             fw_cfg: Some(fw_cfg.save()),
             guest_control: Some(guest_control.save()),
             testdev: Some(testdev.save()),
+            vga: Some(vga.save()),
         }
     }
 
@@ -121,6 +127,7 @@ impl Saved for Board {
         d.fw_cfg.restore(state.fw_cfg.unwrap_or_default())?;
         d.guest_control.restore(state.guest_control.unwrap_or_default())?;
         d.testdev.restore(state.testdev.unwrap_or_default())?;
+        d.vga.restore(state.vga.unwrap_or_default())?;
         restored.out.hpet_owns_legacy_lines = restored.devices.hpet.legacy_replacement();
         restored.settle();
         *self = restored;
