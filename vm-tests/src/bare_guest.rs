@@ -3,8 +3,8 @@
 use machine::{BootSource, Input, Machine, MachineConfig, StopReason};
 use x86::CpuModel;
 
-use crate::assemble;
 use crate::runs::{self, Outcome, Scenario};
+use crate::{Rng, assemble};
 
 /// The exit status of a guest whose checks all passed: 0 written to the debug exit port.
 const PASSED: StopReason = StopReason::DebugExit(1);
@@ -13,6 +13,9 @@ const MAX_INSNS: u64 = 60_000_000;
 const RAM_BYTES: u64 = 8 << 20;
 /// Random ways in which each guest is cut into pieces, and in which it is saved and restored.
 const SEEDS: std::ops::Range<u64> = 1..4;
+
+/// Steps in a row that are each executed in a fresh machine.
+const WINDOW: u64 = 100;
 
 /// A guest to be run; made by [`BareGuest::new`], changed by the methods that follow it.
 #[derive(Clone, Debug)]
@@ -138,6 +141,22 @@ impl BareGuest {
             let saved = runs::through_saved_state(&scenario, first.insns, 6, seed);
             assert_eq!(saved, first, "{name}: a run through saved state differs (seed {seed})");
         }
+        let from = Rng::new(first.insns).below(first.insns);
+        let steps = runs::each_step_in_a_fresh_machine(&scenario, from, from + WINDOW);
+        assert_eq!(steps, first, "{name}: a run with fresh machines from step {from} on differs");
         Some(first)
+    }
+
+    /// Runs it with each step from `from` on in a fresh machine, and demands the outcome of a run in one go.
+    ///
+    /// # Panics
+    /// If it differs, or the guest cannot be assembled.
+    pub fn check_each_step(&self, from: u64) {
+        let kernel = self.kernel().unwrap_or_else(|error| panic!("{error:#}"));
+        let make = || self.machine(&kernel);
+        let scenario = self.scenario(&make);
+        let first = runs::straight(&scenario);
+        let steps = runs::each_step_in_a_fresh_machine(&scenario, from, first.insns);
+        assert_eq!(steps, first, "{}: a run with fresh machines differs", self.source);
     }
 }

@@ -146,12 +146,34 @@ pub fn through_saved_state(scenario: &Scenario<'_>, end_insns: u64, points: usiz
     run.outcome(stop)
 }
 
+/// Runs to the end, and between the steps `from` and `to` executes each in a fresh machine, from the saved state of
+/// the one before: whatever an instruction leaves for the next must be in it.
+pub fn each_step_in_a_fresh_machine(scenario: &Scenario<'_>, from: u64, to: u64) -> Outcome {
+    let mut run = Run::new(scenario);
+    for until in from..to {
+        let stop = run.advance(until);
+        if stop != StopReason::Until {
+            return run.outcome(stop);
+        }
+        run.machine = restored(&run.machine);
+    }
+    let stop = run.advance(u64::MAX);
+    run.outcome(stop)
+}
+
 /// A fresh machine with the saved state of `machine`.
-fn moved(machine: &Machine, seed: u64) -> Machine {
+fn restored(machine: &Machine) -> Machine {
     let at = machine.insn_count().0;
     let mut fresh = Machine::new(*machine.config()).expect("the configuration has made a machine before");
     let restored = fresh.restore(machine.save(), machine.ram_bytes());
-    restored.unwrap_or_else(|error| panic!("seed {seed}: the state saved at step {at} is refused: {error}"));
+    restored.unwrap_or_else(|error| panic!("the state saved at step {at} is refused: {error}"));
+    fresh
+}
+
+/// As [`restored`]; saving it again must give the same.
+fn moved(machine: &Machine, seed: u64) -> Machine {
+    let fresh = restored(machine);
+    let at = machine.insn_count().0;
     let digests = [machine.digest(), fresh.digest()];
     assert_eq!(digests[0], digests[1], "seed {seed}: the state restored at step {at} is not the state saved");
     fresh

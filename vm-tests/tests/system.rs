@@ -130,6 +130,28 @@ fn floating_point_state() {
     BareGuest::new("fpu").cpu_model(CpuModel::V3).define("V3", 1).check();
 }
 
+#[test]
+fn several_vcpus_by_x2apic() {
+    for vcpus in [2, 4, 8] {
+        BareGuest::new("smp2").vcpus(vcpus).check();
+    }
+    BareGuest::new("smp2").vcpus(5).chaos(3).check();
+}
+
+#[test]
+fn code_written_over_and_over() {
+    BareGuest::new("churn").check();
+}
+
+/// The first steps, which set up tables, are the same in all.
+#[test]
+#[ignore = "long: a fresh machine for each step"]
+fn each_step_in_a_fresh_machine() {
+    for source in ["faults", "rings", "segments", "realmode", "compat", "debug", "events", "tlb", "paging64", "fpu"] {
+        BareGuest::new(source).check_each_step(8000);
+    }
+}
+
 /// Bytes, keys, mouse and power button from outside, some before the guest listens, some while it works.
 #[test]
 fn input_from_outside() {
