@@ -28,8 +28,9 @@ const PROTECTION: u32 = 1;
 
 /// Every difference, a line each, `host` against `guest`; empty if there is none.
 pub fn differences(case: &Case, host: &Outcome<'_>, guest: &Outcome<'_>) -> String {
-    let host_alone = matches!(host.ending.vector, 12 | 13 | PAGE_FAULT) && guest.ending.vector == BREAKPOINT;
-    let guest_alone = host.ending.vector == BREAKPOINT && guest.ending.vector == 13;
+    let completed = |outcome: &Outcome<'_>| outcome.state.rip != case.state.rip;
+    let host_alone = matches!(host.ending.vector, 12 | 13 | PAGE_FAULT) && !completed(host) && completed(guest);
+    let guest_alone = guest.ending.vector == 13 && !completed(guest) && completed(host);
     if undefined::may_fault(case) && host_alone || undefined::stores_nothing(case) && guest_alone {
         return String::new();
     }
