@@ -1,0 +1,202 @@
+//! Damaged files, killed writers and full disks: a clear error, or a correct replay of a correct prefix.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use machine::{Idle, Input};
+use support::{Random, Session, boot, config};
+use timeline::format::log::EventKind;
+use timeline::format::records::EndReason;
+use timeline::recorder::RecordError;
+use timeline::replayer::Control;
+use timeline::sink::MemorySink;
+use timeline::{OpenError, Position, Recording, ReplayError, Replayer, Target};
+
+/// A recording of a few kilobytes with some of everything.
+fn small() -> Vec<u8> {
+    let sink = MemorySink::default();
+    let mut session = Session::new(boot(config(1, None)), Default::default());
+    session.record(&sink, u64::MAX);
+    for step in 0..4 {
+        session.run(700, Idle::Jump);
+        session.input(Input::SerialByte(b'a' + step));
+        if let Some(recorder) = &mut session.recorder {
+            recorder.mark(&mut session.machine, "step");
+            recorder.flush(&session.machine).expect("there is room");
+            if step == 1 {
+                recorder.checkpoint(&mut session.machine);
+            }
+        }
+    }
+    session.finish();
+    sink.bytes()
+}
+
+fn open(bytes: Vec<u8>) -> Result<Arc<Recording>, OpenError> {
+    Recording::from_source(Box::new(bytes)).map(Arc::new)
+}
+
+/// The state in which a replay ends.
+fn end_state(recording: &Arc<Recording>) -> Result<[u8; 32], ReplayError> {
+    let mut replayer = Replayer::with_memory(recording.clone(), 0, 1)?;
+    replayer.play(Target::End, &mut |_, _| Control::Continue)?;
+    Ok(replayer.full_digest().0)
+}
+
+/// The undamaged run, to compare with.
+struct Truth {
+    recording: Arc<Recording>,
+    states: BTreeMap<(Position, usize), [u8; 32]>,
+}
+
+impl Truth {
+    fn new(bytes: &[u8]) -> Self {
+        Truth { recording: open(bytes.to_vec()).expect("the recording opens"), states: BTreeMap::new() }
+    }
+
+    /// The state at `position`, after the first `events` events.
+    fn state(&mut self, position: Position, events: usize) -> [u8; 32] {
+        let recording = self.recording.clone();
+        *self.states.entry((position, events)).or_insert_with(|| {
+            let mut replayer = Replayer::new(recording.clone()).expect("a replayer");
+            replayer.seek(Target::At(position)).expect("in the recording");
+            let given = replayer.events_given();
+            let mut live = replayer.into_live();
+            for event in &recording.events()[given.min(events)..events] {
+                assert_eq!(event.position, position);
+                if let EventKind::Input(input) = &event.kind {
+                    live.machine.input(input.clone());
+                }
+            }
+            live.machine.settle();
+            live.machine.digest().0
+        })
+    }
+
+    /// Whatever `bytes` are: they are refused, or replay as the truth does. Says whether they replayed.
+    fn check(&mut self, bytes: Vec<u8>, what: &str) -> bool {
+        let Ok(recording) = open(bytes) else { return false };
+        let events = recording.events();
+        assert_eq!(events, &self.recording.events()[..events.len()], "{what}");
+        let Ok(state) = end_state(&recording) else { return false };
+        assert_eq!(state, self.state(recording.end_position(), events.len()), "{what}");
+        true
+    }
+}
+
+#[test]
+fn every_length_is_a_prefix() {
+    let bytes = small();
+    let mut truth = Truth::new(&bytes);
+    let mut last: Option<(Position, usize)> = None;
+    for len in 0..bytes.len() {
+        let Ok(recording) = open(bytes[..len].to_vec()) else {
+            assert_eq!(last, None, "{len} bytes are worse than fewer");
+            continue;
+        };
+        assert!(recording.is_cut_short() || len >= bytes.len() - 2000, "{len} bytes");
+        let reached = (recording.end_position(), recording.events().len());
+        assert!(last.is_none_or(|last| last <= reached), "{len} bytes reach less than fewer");
+        if last.replace(reached) != Some(reached) {
+            assert!(truth.check(bytes[..len].to_vec(), &format!("{len} bytes")), "{len} bytes cannot be replayed");
+        }
+    }
+    assert_eq!(last.map(|(position, _)| position), Some(truth.recording.end_position()));
+}
+
+#[test]
+fn every_flipped_byte_is_noticed_or_harmless() {
+    let bytes = small();
+    let mut truth = Truth::new(&bytes);
+    let mut replayed = 0;
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        replayed += usize::from(truth.check(damaged, &format!("byte {at} flipped")));
+    }
+    assert!(replayed > 0);
+}
+
+#[test]
+fn bytes_of_nothing_are_refused() {
+    let mut random = Random(1);
+    for len in [0, 1, 8, 79, 80, 81, 1000] {
+        let bytes: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
+        assert!(open(bytes).is_err());
+        assert!(open(vec![0; len as usize]).is_err());
+    }
+    let mut newer = small();
+    newer[8] = 2;
+    let crc = crc32c::crc32c(&newer[..12]);
+    newer[12..16].copy_from_slice(&crc.to_le_bytes());
+    let error = open(newer).err().expect("a newer version is refused").to_string();
+    assert!(error.contains("version 2.0") && error.contains("newer chronovisor"), "{error}");
+}
+
+#[test]
+fn a_killed_recorder_leaves_what_was_flushed() {
+    let mut random = Random(5);
+    for _ in 0..20 {
+        let sink = MemorySink::default();
+        let mut session = Session::new(boot(config(1, None)), Default::default());
+        session.record(&sink, 5_000);
+        let mut flushed = session.position();
+        for _ in 0..random.below(30) {
+            session.act(&mut random);
+            if let Some(recorder) = &mut session.recorder {
+                recorder.flush(&session.machine).expect("there is room");
+                flushed = session.position();
+            }
+        }
+        // The kernel keeps what was written; the thread would have had its turn within a moment.
+        if let Some(recorder) = &mut session.recorder {
+            recorder.retry().expect("there is room");
+        }
+        let recording = open(sink.bytes()).expect("it opens");
+        assert!(recording.is_cut_short());
+        assert_eq!(recording.end_position(), flushed);
+        end_state(&recording).expect("it replays");
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let mut random = Random(9);
+    for round in 0..10 {
+        let (sink, other) = (MemorySink::default(), MemorySink::default());
+        let mut expected = None;
+        for (target, disturbed) in [(&other, false), (&sink, true)] {
+            let mut run = Random(1000 + round);
+            let mut session = Session::new(boot(config(1, None)), Default::default());
+            session.record(target, 10_000);
+            let mut failures = 0;
+            for _ in 0..30 {
+                if disturbed && random.below(4) == 0 {
+                    target.set_room(Some(target.bytes().len() + random.below(300) as usize));
+                }
+                let recorder = session.recorder.as_mut().expect("recording");
+                if disturbed
+                    && let Err(error) = recorder.flush(&session.machine).and_then(|()| recorder.retry())
+                {
+                    assert!(matches!(&error, RecordError::Write(error) if error.is_full()), "{error}");
+                    let cut = open(target.bytes());
+                    assert!(cut.as_ref().is_ok_and(|cut| cut.fault().is_none()) || cut.is_err());
+                    failures += 1;
+                    target.set_room(None);
+                    recorder.retry().expect("there is room again");
+                }
+                session.input(Input::SerialByte(b'a' + run.below(10) as u8));
+                session.run(1 + run.below(5_000), Idle::Jump);
+            }
+            target.set_room(None);
+            session.finish();
+            assert!(!disturbed || failures > 0, "the disk was never full");
+            let recording = open(target.bytes()).expect("it opens");
+            let got = (end_state(&recording).expect("it replays"), recording.events().to_vec());
+            assert_eq!(recording.end().map(|end| end.reason), Some(EndReason::Stopped));
+            assert_eq!(*expected.get_or_insert(got.clone()), got);
+        }
+    }
+}
