@@ -20,6 +20,7 @@ pub mod replayer;
 mod running;
 pub mod sink;
 pub mod spec;
+pub mod store;
 pub mod target;
 pub mod verify;
 mod worker;

@@ -49,7 +49,8 @@ impl PageCache {
                 PageRef::File(number) => number,
             };
             let missing = || ReadError::from(FormatError::Content("a page is missing"));
-            let block = recording.pages.partition_point(|info| info.first <= number).checked_sub(1).ok_or_else(missing)?;
+            let block =
+                recording.pages.partition_point(|info| info.first <= number).checked_sub(1).ok_or_else(missing)?;
             let info = recording.pages[block];
             if number - info.first >= info.count {
                 return Err(missing().into());

@@ -42,7 +42,8 @@ impl Policy {
     /// Whether one is due, `insns` after the last, which had `last_pages` changed pages.
     pub fn is_due(&self, insns: u64, last_pages: u64, initial_bytes: u64, used_bytes: u64) -> bool {
         let copying = last_pages.saturating_mul(STEPS_PER_PAGE).saturating_mul(COPY_SHARE);
-        self.interval(initial_bytes, used_bytes).is_some_and(|interval| insns >= interval.max(copying.min(interval.saturating_mul(8))))
+        self.interval(initial_bytes, used_bytes)
+            .is_some_and(|interval| insns >= interval.max(copying.min(interval.saturating_mul(8))))
     }
 }
 

@@ -173,8 +173,11 @@ impl Recording {
         if end_position < reached && indexed {
             return Err(FormatError::Content("the recording ends before something in it").into());
         }
-        let checkpoint_bytes =
-            checkpoints.iter().map(|c| c.place.len).chain(pages.iter().map(|p| p.place.len)).fold(0, u64::saturating_add);
+        let checkpoint_bytes = checkpoints
+            .iter()
+            .map(|c| c.place.len)
+            .chain(pages.iter().map(|p| p.place.len))
+            .fold(0, u64::saturating_add);
         let file = reader.len_bytes();
         let sizes = Sizes { file, checkpoints: checkpoint_bytes, log: file.saturating_sub(checkpoint_bytes) };
         let end = end.map(|(_, end)| end);

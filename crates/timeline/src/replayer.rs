@@ -43,7 +43,9 @@ pub enum ReplayError {
     #[error(transparent)]
     Ram(#[from] RamError),
     /// The initial state is elsewhere.
-    #[error("the recording starts from the snapshot {0}, which is not in this file: pack the recording where it was made")]
+    #[error(
+        "the recording starts from the snapshot {0}, which is not in this file: pack the recording where it was made"
+    )]
     NeedsSnapshot(String),
     /// The run took another way than the recorded one.
     #[error("the replay went another way than the recording: {what} at {here}; `verify` finds where it began")]

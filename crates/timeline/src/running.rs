@@ -49,7 +49,11 @@ impl Replayer {
     }
 
     /// Runs on to a checkpoint of the file that lies ahead, past the events that come before it.
-    pub(crate) fn run_to_checkpoint(&mut self, info: &CheckpointInfo, watch: &mut Watch<'_>) -> Result<Control, ReplayError> {
+    pub(crate) fn run_to_checkpoint(
+        &mut self,
+        info: &CheckpointInfo,
+        watch: &mut Watch<'_>,
+    ) -> Result<Control, ReplayError> {
         let control = self.run_to(Target::At(info.position), watch)?;
         if control == Control::Pause {
             return Ok(control);
@@ -59,7 +63,11 @@ impl Replayer {
                 return Err(self.diverged("an input is not where it was"));
             }
         }
-        if self.position() == info.position { Ok(control) } else { Err(self.diverged("a checkpoint is not where it was")) }
+        if self.position() == info.position {
+            Ok(control)
+        } else {
+            Err(self.diverged("a checkpoint is not where it was"))
+        }
     }
 
     pub(crate) fn diverged(&self, what: &str) -> ReplayError {

@@ -68,8 +68,14 @@ pub enum SpecError {
     },
 }
 
-const UNITS_NS: &[(&str, u64)] =
-    &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("min", 60_000_000_000), ("h", 3_600_000_000_000)];
+const UNITS_NS: &[(&str, u64)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("min", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
 
 /// A decimal number times `unit`, exactly; `None` if it is none or too large.
 fn decimal(text: &str, unit: u64) -> Option<u64> {
@@ -140,10 +146,9 @@ impl PositionSpec {
         let exact = match &self.base {
             Base::Start => Ok(start),
             Base::End => Ok(end),
-            Base::Mark(name) => Ok(mark(name).ok_or_else(|| SpecError::NoMark {
-                name: name.clone(),
-                known: known_marks(recording),
-            })?),
+            Base::Mark(name) => {
+                Ok(mark(name).ok_or_else(|| SpecError::NoMark { name: name.clone(), known: known_marks(recording) })?)
+            }
             Base::Insns(insns) => Err(Amount::Insns(*insns)),
             Base::Ns(ns) => Err(Amount::Ns(*ns)),
             Base::Part(part) => {

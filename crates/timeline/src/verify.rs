@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::Position;
 use crate::difference::differences;
-use crate::format::records::{CheckpointKind, CheckpointRecord};
 use crate::format::FormatError;
+use crate::format::records::{CheckpointKind, CheckpointRecord};
 use crate::page_map::page_of;
 use crate::recording::Recording;
 use crate::replayer::{Control, ReplayError, Replayer};

@@ -77,7 +77,8 @@ impl Worker {
         let (jobs, queue) = channel();
         let shared = Arc::new(Shared::default());
         let leaving = Leaving(shared.clone());
-        let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || work(encoder, &queue, &leaving.0))?;
+        let thread =
+            std::thread::Builder::new().name("recorder".into()).spawn(move || work(encoder, &queue, &leaving.0))?;
         Ok(Worker { jobs: Some(jobs), given: 0, shared, thread: Some(thread) })
     }
 

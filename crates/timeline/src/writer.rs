@@ -16,7 +16,9 @@ use crate::sink::Sink;
 
 /// The recording could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the recording beyond its first {written} bytes: {source}; everything up to there is safe, and writing goes on when there is room")]
+#[error(
+    "cannot write the recording beyond its first {written} bytes: {source}; everything up to there is safe, and writing goes on when there is room"
+)]
 pub struct WriteError {
     /// Bytes of whole blocks in the file.
     pub written: u64,
@@ -151,4 +153,3 @@ impl Writer {
         self.blocks.iter().filter(|block| block.kind.is_some_and(&wanted)).map(|block| block.len).sum()
     }
 }
-

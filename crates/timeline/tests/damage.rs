@@ -177,9 +177,7 @@ fn a_full_disk_loses_nothing() {
                     target.set_room(Some(target.bytes().len() + random.below(300) as usize));
                 }
                 let recorder = session.recorder.as_mut().expect("recording");
-                if disturbed
-                    && let Err(error) = recorder.flush(&session.machine).and_then(|()| recorder.retry())
-                {
+                if disturbed && let Err(error) = recorder.flush(&session.machine).and_then(|()| recorder.retry()) {
                     assert!(matches!(&error, RecordError::Write(error) if error.is_full()), "{error}");
                     let cut = open(target.bytes());
                     assert!(cut.as_ref().is_ok_and(|cut| cut.fault().is_none()) || cut.is_err());

@@ -89,7 +89,8 @@ fn instants_by_count_and_time_are_the_same_however_they_are_reached() {
     let mut random = Random(7);
     for _ in 0..20 {
         let insns = start.insns + random.below(end.insns - start.insns);
-        let time = x86::VirtualTime::from_ns(start.time.as_ns() + 1 + random.below(end.time.as_ns() - start.time.as_ns()));
+        let time =
+            x86::VirtualTime::from_ns(start.time.as_ns() + 1 + random.below(end.time.as_ns() - start.time.as_ns()));
         for target in [Target::Insns(insns), Target::Time(time)] {
             let mut direct = Replayer::with_memory(recording.clone(), 0, 1).expect("a replayer");
             direct.seek(target).expect("in the recording");
@@ -127,7 +128,8 @@ fn dirty_pages_name_everything_that_changed() {
     for step in 1..200 {
         machine.run(InsnCount(step * 997), Idle::Jump);
         let dirty = machine.take_dirty_pages();
-        let changed = before.chunks(4096).zip(machine.ram_bytes().chunks(4096)).enumerate().filter(|(_, (a, b))| a != b);
+        let changed =
+            before.chunks(4096).zip(machine.ram_bytes().chunks(4096)).enumerate().filter(|(_, (a, b))| a != b);
         for (page, _) in changed {
             assert!(dirty.contains(&(page as u64)), "page {page} changed unseen");
         }

@@ -121,7 +121,8 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<(BlockHeader, Vec<u8>), Forma
     if !header.compressed {
         return Ok((header, stored.to_vec()));
     }
-    let raw = zstd::bulk::decompress(stored, header.raw_len as usize).map_err(|_| bad("damaged: it cannot be unpacked"))?;
+    let raw =
+        zstd::bulk::decompress(stored, header.raw_len as usize).map_err(|_| bad("damaged: it cannot be unpacked"))?;
     if raw.len() != header.raw_len as usize {
         return Err(bad("damaged: it unpacks to another length"));
     }

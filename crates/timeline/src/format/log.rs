@@ -151,9 +151,9 @@ fn decode_kind(
             EventKind::Input(Input::ClockTo(time))
         }
         RECORDING => EventKind::Input(Input::Recording(value()? != 0)),
-        MARK => EventKind::Mark(
-            String::from_utf8(blob()?).map_err(|_| FormatError::Content("a mark's name is no text"))?,
-        ),
+        MARK => {
+            EventKind::Mark(String::from_utf8(blob()?).map_err(|_| FormatError::Content("a mark's name is no text"))?)
+        }
         _ => return Err(FormatError::Content("the log holds an event that this program does not know")),
     })
 }

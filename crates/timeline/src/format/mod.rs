@@ -51,7 +51,9 @@ pub enum FormatError {
     #[error("the first bytes of the recording are damaged")]
     Preamble,
     /// A newer major version.
-    #[error("the recording has format version {0}.{1}, this program reads up to version {MAJOR}: use a newer chronovisor")]
+    #[error(
+        "the recording has format version {0}.{1}, this program reads up to version {MAJOR}: use a newer chronovisor"
+    )]
     Newer(u16, u16),
     /// A feature that must be known and is not.
     #[error("the recording needs \"{0}\", which this program does not know: use a newer chronovisor")]
