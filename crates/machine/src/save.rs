@@ -1,12 +1,15 @@
 //! Saving, restoring and digesting a whole machine.
 
 use devices::{RestoreError, Saved};
+use std::ops::Range;
+
 use prost::Message;
 use x86::save::{CpuState, InvalidState};
 
 use crate::board::BoardState;
 use crate::clock::Clock;
 use crate::machine::Machine;
+use crate::memory_map::PAGE_BYTES;
 use crate::ram::RamError;
 use crate::turns::Turns;
 
@@ -158,10 +161,69 @@ impl Machine {
     }
 
     /// The digest of CPU, RAM, devices and clock.
+    ///
+    /// Of RAM it takes each run of pages that are not zero, with its place and length: pages that the
+    /// guest never wrote are not looked at, so that they take no host memory.
     pub fn digest(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.save().encode_to_vec());
-        hasher.update(self.ram_bytes());
+        let ram = self.ram_bytes();
+        for run in self.content_runs() {
+            hasher.update(&run.start.to_le_bytes());
+            hasher.update(&(run.end - run.start).to_le_bytes());
+            hasher.update(&ram[(run.start * PAGE_BYTES) as usize..(run.end * PAGE_BYTES) as usize]);
+        }
         Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// The longest runs of pages that are not zero, ascending, as ranges of page indexes.
+    fn content_runs(&self) -> Vec<Range<u64>> {
+        let ram = self.ram_bytes();
+        let everything = std::iter::once(0..ram.len() as u64 / PAGE_BYTES).collect();
+        // A host that does not say which pages it holds makes this slower, not wrong.
+        let populated = self.populated_pages().unwrap_or(everything);
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for page in populated.into_iter().flatten() {
+            let start = (page * PAGE_BYTES) as usize;
+            if ram[start..start + PAGE_BYTES as usize].iter().all(|&byte| byte == 0) {
+                continue;
+            }
+            match runs.last_mut() {
+                Some(run) if run.end == page => run.end = page + 1,
+                _ => runs.push(page..page + 1),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Machine, MachineConfig};
+    use x86::CpuModel;
+
+    fn machine() -> Machine {
+        Machine::new(MachineConfig {
+            ram_bytes: 64 << 20,
+            vcpus: 1,
+            cpu_model: CpuModel::V2,
+            debug_exit: false,
+            rtc_start_unix_seconds: 0,
+            chaos_seed: None,
+        })
+        .expect("a small machine")
+    }
+
+    #[test]
+    fn the_digest_sees_where_bytes_lie_and_not_which_pages_the_host_holds() {
+        let (empty, mut touched, mut low, mut high) = (machine(), machine(), machine(), machine());
+        touched.ram.write(0x20_0000, &[0; 8192]).expect("within RAM");
+        assert_eq!(empty.digest(), touched.digest());
+        low.ram.write(0x20_0000, &[1]).expect("within RAM");
+        high.ram.write(0x20_1000, &[1]).expect("within RAM");
+        assert_ne!(low.digest(), high.digest());
+        assert_ne!(empty.digest(), low.digest());
+        low.ram.write(0x20_0000, &[0]).expect("within RAM");
+        assert_eq!(empty.digest(), low.digest());
     }
 }
