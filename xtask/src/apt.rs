@@ -35,7 +35,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
     if !is_root() {
         bail!(NeedsRoot { line: format!("sudo sh -c 'apt-get update && {install}'") });
     }
-    refresh()?;
+    refresh();
     let words: Vec<&str> = install.split(' ').skip(1).collect();
     run(command("apt-get", &words).env("DEBIAN_FRONTEND", "noninteractive"))
 }
@@ -75,7 +75,7 @@ pub fn know(packages: &[&str], refetch: bool) -> Result<()> {
         bail!(NeedsRoot { line: "sudo apt-get update".into() });
     }
     if refetch || !known() {
-        refresh()?;
+        refresh();
     }
     if !known() {
         bail!("apt knows no package {}; this chore wants Debian's own package sources", packages.join(" or "));
@@ -114,8 +114,12 @@ fn require_apt(packages: &[&str]) -> Result<()> {
     bail!("this needs {} from Debian, and there is no apt-get here; run it on Debian 12 or newer", packages.join(", "))
 }
 
-fn refresh() -> Result<()> {
-    run(&mut command("apt-get", &["update", "-qq"]))
+/// Fetches apt's lists. A mirror that is being updated fails for one list or another: what
+/// matters is whether the packages can be had with the lists there are, which the caller finds out.
+fn refresh() {
+    if let Err(error) = run(&mut command("apt-get", &["update", "-qq"])) {
+        eprintln!("xtask: {error:#}; going on with the package lists at hand");
+    }
 }
 
 fn has_candidate(package: &str) -> bool {
