@@ -95,7 +95,7 @@ pub struct Arguments {
     #[arg(long)]
     digest: bool,
 
-    /// Give the guest QEMU's isa-debug-exit device at port F4h
+    /// Give the guest QEMU's isa-debug-exit device at port F4h, and its pc-testdev for conformance suites
     #[arg(long)]
     debug_exit: bool,
 
