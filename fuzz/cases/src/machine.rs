@@ -13,6 +13,8 @@ use crate::script::Script;
 const RAM_BYTES: u64 = 1 << 20;
 /// What arrives in one run at most.
 const MAX_INPUTS: usize = 12;
+/// Jumps to the next timer without an instruction in between, after which the run goes on to the next input.
+const MAX_HOPS: u32 = 20;
 
 /// Something that happens after a number of steps.
 struct Event {
@@ -120,10 +122,20 @@ fn cut(mut machine: Machine, events: &[Event], start: impl Fn(&machine::MachineS
     (machine, outputs, reason)
 }
 
+/// Runs to `until`; a machine that idles is told that the time has come, as its session does.
 fn run_to(machine: &mut Machine, until: InsnCount) -> StopReason {
+    let (mut count, mut hops) = (machine.insn_count(), 0);
     let reason = loop {
-        match machine.run(until, Idle::Jump) {
+        let reason = machine.run(until, Idle::Stop);
+        if machine.insn_count() > count {
+            (count, hops) = (machine.insn_count(), 0);
+        }
+        match reason {
             StopReason::Request => assert!(!machine.take_requests().is_empty(), "a stop for no request"),
+            StopReason::Idle(wake) if wake != VirtualTime::NEVER && hops < MAX_HOPS => {
+                hops += 1;
+                machine.input(Input::ClockTo(wake));
+            }
             reason => break reason,
         }
     };

@@ -98,6 +98,10 @@ pub fn load(ram: &mut dyn GuestRamWriter, request: &BootRequest) -> Result<BootS
     let kernel = KernelFile { path: request.kernel_path, bytes: request.kernel };
     let mut placement = Placement::new(ram.layout());
     let state = load_kernel(ram, &mut placement, &kernel, request)?;
+    if ram.layout().offset_of(GuestPhysAddr(state.rip), 1).is_none() {
+        let (start, end) = (state.rip, state.rip.saturating_add(1));
+        return Err(BootError::NotRam { kernel: kernel.path.into(), what: "entry point", start, end });
+    }
     bios_area::write(ram, &mut placement)?;
     real_mode::write(ram, &mut placement)?;
     Ok(state)

@@ -6,6 +6,7 @@ use crate::memory::phys::GuestMemory;
 use crate::op::Op;
 use crate::units::GuestPhysAddr;
 use crate::vcpu::{CodeSize, Vcpu};
+use bytemuck::zeroed_vec;
 use std::collections::BTreeMap;
 
 /// Slots of the table that addresses are hashed into.
@@ -15,18 +16,17 @@ const MAX_OPS: usize = 1 << 20;
 /// Instructions in a block at most.
 const MAX_BLOCK: usize = 64;
 
-/// One block.
-#[derive(Clone, Copy)]
+/// One block. All zeros is an empty slot, so that a table of them costs nothing before it is used.
+#[derive(Clone, Copy, bytemuck::Zeroable)]
 struct Slot {
-    /// Physical address and code size, or [`NO_KEY`].
+    /// See [`key`]; 0 in an empty slot.
     key: u64,
     first: u32,
     len: u16,
     bytes: u16,
 }
 
-const NO_KEY: u64 = u64::MAX;
-const EMPTY: Slot = Slot { key: NO_KEY, first: 0, len: 0, bytes: 0 };
+const EMPTY: Slot = Slot { key: 0, first: 0, len: 0, bytes: 0 };
 
 /// See the module's text.
 pub struct BlockCache {
@@ -36,8 +36,9 @@ pub struct BlockCache {
     pages: BTreeMap<u64, Vec<u32>>,
 }
 
+/// Physical address and code size in one word that is not zero.
 fn key(at: GuestPhysAddr, code: CodeSize) -> u64 {
-    at.0 | (code as u64) << 60
+    at.0 | (code as u64 + 1) << 60
 }
 
 #[inline(always)]
@@ -48,7 +49,7 @@ fn slot_of(key: u64) -> usize {
 impl BlockCache {
     /// Empty.
     pub fn new() -> Self {
-        BlockCache { slots: vec![EMPTY; SLOTS], ops: Vec::with_capacity(1 << 16), pages: BTreeMap::new() }
+        BlockCache { slots: zeroed_vec(SLOTS), ops: Vec::new(), pages: BTreeMap::new() }
     }
 
     /// The ops of a block, from its first on.
@@ -111,7 +112,7 @@ impl BlockCache {
     pub fn drop_page(&mut self, page: u64) {
         for slot in self.pages.remove(&page).unwrap_or_default() {
             let slot = &mut self.slots[slot as usize];
-            if slot.key != NO_KEY && slot.key << 4 >> 16 == page {
+            if slot.key != 0 && slot.key << 4 >> 16 == page {
                 *slot = EMPTY;
             }
         }

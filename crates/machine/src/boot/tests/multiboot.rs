@@ -86,6 +86,9 @@ fn bad_files_are_described() {
     assert!(matches!(load(&flat_kernel(0x20_0061, 0)), BootError::Truncated { .. }));
     assert!(load(&flat_kernel(0x10_0000, 0)).to_string().contains("load end"));
     assert!(matches!(load(&flat_kernel(0, u32::MAX)), BootError::NotRam { .. }));
+    let mut astray = flat_kernel(0, 0);
+    put(&mut astray, 0x30 + 28, &0x9420_0044_u32.to_le_bytes());
+    assert!(matches!(load(&astray), BootError::NotRam { what: "entry point", .. }));
     assert!(matches!(load(&flat_kernel(0, 0)[..0x40]), BootError::Truncated { .. }));
     let mut late = vec![0; 0x3000];
     put_header(&mut late, 8192 - 8, 0, &[]);
