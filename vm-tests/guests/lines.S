@@ -200,6 +200,25 @@ main:
         jnz     1b
         CHECK   "refresh bit seen both ways", r12, 0x30
 
+        # A line as NMI wakes a CPU that halts with interrupts disabled: by the I/O APIC, by LINT0.
+        HOOK    2, on_nmi
+        mov     dword ptr [rbp], 0x15
+        mov     dword ptr [rbp + 0x10], 0
+        mov     dword ptr [rbp], 0x14
+        mov     dword ptr [rbp + 0x10], 0x400
+        call    timer_once
+        hlt
+        CHECK   "NMI by the I/O APIC", [nmi_count], 1
+        mov     dword ptr [rbp], 0x14
+        mov     dword ptr [rbp + 0x10], 0x10400
+        mov     dword ptr [rbx + 0x350], 0x400
+        OUTB    0x21, 0xfe
+        call    timer_once
+        hlt
+        CHECK   "NMI by LINT0", [nmi_count], 2
+        mov     dword ptr [rbx + 0x350], 0x10000
+        OUTB    0x21, 0xff
+
         # Registers through MMIO with string instructions, read-modify-write, PUSH and POP.
         mov     dword ptr [rbx + 0x80], 0x10
         or      dword ptr [rbx + 0x80], 0x20
@@ -275,6 +294,9 @@ on_pic: inc     qword ptr [pic_count]
         OUTB    0x20, 0x20
         ret
 
+on_nmi: inc     qword ptr [nmi_count]
+        ret
+
 on_level:
         inc     qword ptr [level_count]
         mov     rax, [level_count]
@@ -289,5 +311,6 @@ on_level:
 .bss
 pic_count: .skip 8
 level_count: .skip 8
+nmi_count: .skip 8
 level_quiet_at: .skip 8
 copy:   .skip   16

@@ -273,7 +273,9 @@ impl Machine {
     /// Nobody can run: waits for the next deadline, or says why that makes no sense.
     fn wait(&mut self, idle: Idle, jumps: &mut u32) -> Option<StopReason> {
         let wake = self.board.deadline();
-        let wakeable = |cpu: &Vcpu| cpu.activity == Activity::Halted && cpu.rflags_system & flags::IF != 0;
+        let unmaskable = self.board.fabric.may_send_unmaskable();
+        let wakeable =
+            |cpu: &Vcpu| cpu.activity == Activity::Halted && (cpu.rflags_system & flags::IF != 0 || unmaskable);
         if !self.vcpus.iter().any(wakeable) {
             return Some(StopReason::Halted);
         }

@@ -119,6 +119,11 @@ impl InterruptFabric {
         self.interrupts & 1 << vcpu != 0
     }
 
+    /// Whether a device's line may reach a processor that has interrupts disabled: as an NMI or an INIT.
+    pub fn may_send_unmaskable(&self) -> bool {
+        self.ioapic.sends_unmaskable() || self.lapics.iter().any(|lapic| lapic.chip.lint0_is_nmi())
+    }
+
     /// Gives `vcpu` its interrupt. One that the 8259s hold goes before those of the APIC.
     pub fn acknowledge(&mut self, vcpu: usize) -> Option<u8> {
         let lapic = &mut self.lapics[vcpu];

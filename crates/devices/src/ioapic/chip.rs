@@ -109,6 +109,15 @@ impl Chip {
         }
     }
 
+    /// Whether an unmasked entry sends NMIs or INITs, which no processor can hold off.
+    pub fn sends_unmaskable(&self) -> bool {
+        let unmaskable = |entry: u64| {
+            let mode = DeliveryMode::from_bits((entry >> 8) as u32);
+            entry & MASKED == 0 && matches!(mode, Some(DeliveryMode::Nmi | DeliveryMode::Init))
+        };
+        self.entries.iter().any(|&entry| unmaskable(entry))
+    }
+
     /// Whether `entries` could be a chip's: only bits that exist.
     pub fn is_possible(entry: u64) -> bool {
         entry & !(WRITABLE | REMOTE_IRR) == 0

@@ -162,6 +162,13 @@ impl Chip {
         self.ext_int || wire && self.lint0
     }
 
+    /// Whether LINT0 is set up as an NMI.
+    pub fn lint0_is_nmi(&self) -> bool {
+        let entry = self.local(Local::Lint0);
+        let mode = DeliveryMode::from_bits(entry >> 8);
+        self.is_enabled() && entry & bit::LVT_MASKED == 0 && mode == Some(DeliveryMode::Nmi)
+    }
+
     /// The processor acknowledged the interrupt of [`Self::wants_ext_int`].
     pub fn acknowledge_ext_int(&mut self) {
         self.ext_int = false;

@@ -54,6 +54,11 @@ impl IoApic {
         self.chip.retry(deliver);
     }
 
+    /// Whether an unmasked entry sends NMIs or INITs, which no processor can hold off.
+    pub fn sends_unmaskable(&self) -> bool {
+        self.chip.sends_unmaskable()
+    }
+
     /// Reads the window. Only the exact register addresses answer; all else reads as zero.
     pub fn mmio_read(&self, offset: u64, width: Width) -> u64 {
         let value = match offset {
