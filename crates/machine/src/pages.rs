@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use x86::memory::phys::Preimage;
+
 use crate::machine::Machine;
 use crate::memory_map::PAGE_BYTES;
 use crate::ram::{RamError, RamMapping};
@@ -18,6 +20,24 @@ impl Machine {
             vcpu.tlb.forbid_all_fast_writes();
         }
         self.memory.take_dirty_pages()
+    }
+
+    /// Lets RAM be copied as it stands now while the machine runs on: clears what [`Self::take_dirty_pages`] has
+    /// to tell, and from now on keeps the content of each of `pages` when it first changes. Copy each page for which
+    /// [`Self::unwatch_page`] is true, and take the others from [`Self::take_preimages`].
+    pub fn watch_pages(&mut self, pages: impl IntoIterator<Item = u64>) {
+        self.take_dirty_pages();
+        self.memory.watch_pages(pages);
+    }
+
+    /// Ends the watch of one page; whether it is as it was when the watch began.
+    pub fn unwatch_page(&mut self, page: u64) -> bool {
+        self.memory.unwatch_page(page)
+    }
+
+    /// Takes the pages that changed while they were watched, as they were.
+    pub fn take_preimages(&mut self) -> Vec<Preimage> {
+        self.memory.take_preimages()
     }
 
     /// The pages that take host memory, as ascending ranges of indexes; all others are zero.

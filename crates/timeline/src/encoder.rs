@@ -51,6 +51,8 @@ pub struct Encoder {
     next_number: u64,
     /// Pages that wait for a full block.
     block: Vec<u8>,
+    /// Changed pages that go into the next checkpoint, and the numbers of their contents.
+    changes: Vec<(u64, u64)>,
     events: u64,
 }
 
@@ -66,6 +68,7 @@ impl Encoder {
             numbers: HashMap::new(),
             next_number: 1,
             block: Vec::new(),
+            changes: Vec::new(),
             events: 0,
         }
     }
@@ -85,19 +88,26 @@ impl Encoder {
         }
     }
 
-    /// Appends a checkpoint; events that come before it were given to [`Self::log`] already.
-    pub fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { position, kind, state, pages, bytes, config, base } = checkpoint;
-        let mut changes: Vec<(u64, u64)> = Vec::new();
-        if kind == CheckpointKind::Restart {
-            changes.extend(self.clear_all_but(&pages).into_iter().map(|page| (page, 0)));
-        }
+    /// Adds pages that changed to the next checkpoint: their indexes, and their bytes one after the other.
+    pub fn add_pages(&mut self, pages: &[u64], bytes: &[u8]) {
         for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
             let hash = hash(bytes);
             if self.hashes.set(page, hash) {
-                changes.push((page, self.number(hash, bytes)));
+                let number = self.number(hash, bytes);
+                self.changes.push((page, number));
             }
         }
+    }
+
+    /// Appends a checkpoint; events that come before it were given to [`Self::log`] already.
+    pub fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        let Checkpoint { position, kind, state, pages, bytes, config, base } = checkpoint;
+        if kind == CheckpointKind::Restart {
+            let cleared = self.clear_all_but(&pages);
+            self.changes.extend(cleared.into_iter().map(|page| (page, 0)));
+        }
+        self.add_pages(&pages, &bytes);
+        let mut changes = std::mem::take(&mut self.changes);
         changes.sort_unstable();
         self.push_pages();
         let mut record = CheckpointRecord {

@@ -36,6 +36,10 @@ pub enum RecordError {
     Gone,
 }
 
+/// Pages of the initial state that are copied at once, before the guest runs on, and then each time that
+/// [`Recorder::poll`] is called: some milliseconds' worth.
+const PAGES_AT_ONCE: usize = 4096;
+
 /// What a recording says beside the machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecorderOptions {
@@ -55,6 +59,8 @@ pub struct RecorderOptions {
     pub first_interval: Option<u64>,
     /// How much later than the machine's own power-on positions count; zero without resets.
     pub base: Position,
+    /// Pages of the initial state that are copied at a time, if not the usual number.
+    pub pages_at_once: Option<usize>,
 }
 
 impl Default for RecorderOptions {
@@ -68,8 +74,16 @@ impl Default for RecorderOptions {
             budget_bytes: DEFAULT_BUDGET_BYTES,
             first_interval: None,
             base: Position::default(),
+            pages_at_once: None,
         }
     }
+}
+
+/// The initial state, while its pages are still being copied.
+struct Start {
+    checkpoint: Box<Checkpoint>,
+    /// Pages to copy, the last first.
+    left: Vec<u64>,
 }
 
 /// A recording under way.
@@ -87,6 +101,9 @@ pub struct Recorder {
     file_bytes: u64,
     progress: Position,
     ended: bool,
+    /// The initial state, until it is complete.
+    start: Option<Start>,
+    pages_at_once: usize,
     /// What went wrong since the caller last asked.
     failed: Option<RecordError>,
 }
@@ -126,10 +143,57 @@ impl Recorder {
             file_bytes: 0,
             progress: start,
             ended: false,
+            start: None,
+            pages_at_once: options.pages_at_once.unwrap_or(PAGES_AT_ONCE).max(1),
             failed: None,
         };
-        recorder.save_whole(machine, CheckpointKind::Initial)?;
+        recorder.begin(machine)?;
         Ok(recorder)
+    }
+
+    /// Begins with the state as it stands. Its pages are copied while the guest runs on; those that it changes
+    /// first are kept aside by the machine.
+    fn begin(&mut self, machine: &mut Machine) -> Result<(), RecordError> {
+        let mut left: Vec<u64> = machine.populated_pages()?.into_iter().flatten().collect();
+        machine.watch_pages(left.iter().copied());
+        left.reverse();
+        let checkpoint = Box::new(Checkpoint {
+            position: self.position(machine),
+            kind: CheckpointKind::Initial,
+            state: machine.save(),
+            pages: Vec::new(),
+            bytes: Vec::new(),
+            config: None,
+            base: self.base,
+        });
+        self.start = Some(Start { checkpoint, left });
+        self.copy_some(machine, self.pages_at_once);
+        Ok(())
+    }
+
+    /// Copies up to `count` more pages of the initial state.
+    fn copy_some(&mut self, machine: &mut Machine, count: usize) {
+        let Some(start) = &mut self.start else { return };
+        let (mut pages, mut bytes) = (Vec::new(), Vec::new());
+        for (page, content) in machine.take_preimages() {
+            pages.push(page);
+            bytes.extend_from_slice(&*content);
+        }
+        for page in start.left.split_off(start.left.len().saturating_sub(count)).into_iter().rev() {
+            if machine.unwatch_page(page) {
+                pages.push(page);
+                bytes.extend_from_slice(page_of(machine.ram_bytes(), page));
+            }
+        }
+        self.worker.give(Job::Pages(pages, bytes));
+        if let Some(start) = self.start.take_if(|start| start.left.is_empty()) {
+            self.worker.give(Job::Checkpoint(start.checkpoint));
+        }
+    }
+
+    /// Copies all pages of the initial state that are left.
+    fn complete_start(&mut self, machine: &mut Machine) {
+        self.copy_some(machine, usize::MAX);
     }
 
     /// Where `machine` stands in this recording.
@@ -167,13 +231,21 @@ impl Recorder {
     }
 
     fn give_events(&mut self) {
-        if !self.events.is_empty() {
+        // The initial state comes first in the file.
+        if !self.events.is_empty() && self.start.is_none() {
             self.worker.give(Job::Log(std::mem::take(&mut self.events)));
         }
     }
 
     /// Saves a checkpoint if one is due and the last one is done with. Call it often, between runs.
     pub fn poll(&mut self, machine: &mut Machine) {
+        if self.start.is_some() {
+            // The worker sets the pace, so that copies do not pile up.
+            if self.worker.is_idle() {
+                self.copy_some(machine, self.pages_at_once);
+            }
+            return;
+        }
         let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
         let initial = self.initial_bytes.unwrap_or(0);
         let used = self.checkpoint_bytes.saturating_sub(initial);
@@ -188,29 +260,31 @@ impl Recorder {
 
     /// Saves a checkpoint now.
     pub fn checkpoint(&mut self, machine: &mut Machine) {
+        self.complete_start(machine);
         let pages = machine.take_dirty_pages();
         self.save(machine, CheckpointKind::Seek, pages);
     }
 
-    /// `machine` takes the place of the one recorded so far, which stood at `end` by its own counts: a reset.
-    /// Positions go on from there.
+    /// `new` takes the place of `old`, the machine recorded so far: a reset. Positions go on from there.
     ///
     /// # Errors
     /// If the host does not tell about RAM.
-    pub fn restart(&mut self, machine: &mut Machine, end: Position) -> Result<(), RecordError> {
-        let here = end.after(self.base);
-        machine.settle();
-        self.base = here.since(Position::of(machine));
-        self.save_whole(machine, CheckpointKind::Restart)
+    pub fn restart(&mut self, old: &mut Machine, new: &mut Machine) -> Result<(), RecordError> {
+        self.complete_start(old);
+        old.settle();
+        new.settle();
+        let here = self.position(old);
+        self.base = here.since(Position::of(new));
+        self.save_whole(new)
     }
 
-    /// Saves all of RAM.
-    fn save_whole(&mut self, machine: &mut Machine, kind: CheckpointKind) -> Result<(), RecordError> {
+    /// Saves the state of a machine that was not recorded before.
+    fn save_whole(&mut self, machine: &mut Machine) -> Result<(), RecordError> {
         machine.take_dirty_pages();
         let ram = machine.ram_bytes();
         let pages = machine.populated_pages()?.into_iter().flatten();
         let pages = pages.filter(|&page| !is_zero(page_of(ram, page))).collect();
-        self.save(machine, kind, pages);
+        self.save(machine, CheckpointKind::Restart, pages);
         Ok(())
     }
 
@@ -247,7 +321,7 @@ impl Recorder {
     pub fn flush(&mut self, machine: &Machine) -> Result<(), RecordError> {
         self.give_events();
         let here = self.position(machine);
-        if here > self.progress && !self.ended {
+        if here > self.progress && !self.ended && self.start.is_none() {
             self.progress = here;
             self.worker.give(Job::Progress(here));
         }
@@ -274,6 +348,7 @@ impl Recorder {
     pub fn finish(&mut self, machine: &mut Machine, reason: EndReason, status: u8) -> Result<(), RecordError> {
         if !self.ended {
             self.ended = true;
+            self.complete_start(machine);
             machine.settle();
             self.give_events();
             let digest = machine.digest().0;

@@ -15,6 +15,8 @@ use crate::writer::WriteError;
 pub enum Job {
     /// Log these.
     Log(Vec<Event>),
+    /// Add these pages (indexes, and bytes one after the other) to the next state.
+    Pages(Vec<u64>, Vec<u8>),
     /// Save this state.
     Checkpoint(Box<Checkpoint>),
     /// Note that the run was recorded up to here, with all that was given before.
@@ -140,6 +142,7 @@ fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
 fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
     match job {
         Job::Log(events) => encoder.log(&events),
+        Job::Pages(pages, bytes) => encoder.add_pages(&pages, &bytes),
         Job::Checkpoint(checkpoint) => encoder.checkpoint(*checkpoint),
         Job::Progress(position) => return encoder.writer().write_progress(position),
         Job::End(position, reason, status, digest) => encoder.end(position, reason, status, digest),

@@ -90,7 +90,12 @@ impl Session {
     }
 
     pub fn record(&mut self, sink: &MemorySink, interval: u64) {
-        let options = RecorderOptions { first_interval: Some(interval), base: self.base, ..RecorderOptions::default() };
+        let options = RecorderOptions {
+            first_interval: Some(interval),
+            base: self.base,
+            pages_at_once: Some(20),
+            ..RecorderOptions::default()
+        };
         self.recorder =
             Some(Recorder::start(&mut self.machine, Box::new(sink.clone()), options).expect("recording starts"));
     }
@@ -124,10 +129,10 @@ impl Session {
         let end = Position::of(&self.machine);
         let mut config = *self.machine.config();
         config.rtc_start_unix_seconds += end.time.as_ns() / 1_000_000_000;
-        self.machine = boot(config);
+        let mut old = std::mem::replace(&mut self.machine, boot(config));
         self.base = end.after(self.base);
         if let Some(recorder) = &mut self.recorder {
-            recorder.restart(&mut self.machine, end).expect("the restart is recorded");
+            recorder.restart(&mut old, &mut self.machine).expect("the restart is recorded");
         }
     }
 

@@ -41,6 +41,9 @@ impl RamLayout {
     }
 }
 
+/// A page as it was: its offset in RAM divided by 4096, and its bytes.
+pub type Preimage = (u64, Box<[u8; PAGE_SIZE as usize]>);
+
 /// The guest's RAM, through a host mapping that someone else owns, and its page facts.
 pub struct GuestMemory {
     base: *mut u8,
@@ -50,6 +53,10 @@ pub struct GuestMemory {
     /// Per page, whether it may have changed since [`Self::take_dirty_pages`] last named it. A page
     /// with a fast write tag in some TLB is marked when it gets the tag.
     dirty: Vec<bool>,
+    /// Pages whose content is to be kept when it first changes; empty: none.
+    watched: Vec<bool>,
+    /// Content of watched pages before they changed.
+    preimages: Vec<Preimage>,
     /// Pages whose decoded code was overwritten; engines drop it before they go on.
     stale_code: Vec<u64>,
     /// Counts the pages that came to hold decoded code.
@@ -74,6 +81,8 @@ impl GuestMemory {
             layout,
             code: vec![0; pages],
             dirty: vec![true; pages],
+            watched: Vec::new(),
+            preimages: Vec::new(),
             stale_code: Vec::new(),
             code_epoch: 0,
         }
@@ -158,7 +167,7 @@ impl GuestMemory {
     /// Notes that `len` bytes at `addr`, within one RAM page, are about to change.
     pub(crate) fn note_write(&mut self, addr: GuestPhysAddr, len: u64) -> bool {
         let Some(page) = self.page_index(addr) else { return false };
-        self.dirty[page] = true;
+        self.mark_dirty(page);
         if self.code[page] & granules(addr, len) == 0 {
             return false;
         }
@@ -190,8 +199,46 @@ impl GuestMemory {
     /// Marks a page as written since the last checkpoint.
     pub(crate) fn note_dirty(&mut self, addr: GuestPhysAddr) {
         if let Some(page) = self.page_index(addr) {
-            self.dirty[page] = true;
+            self.mark_dirty(page);
         }
+    }
+
+    /// `page` is about to change, now or later through a fast write tag.
+    fn mark_dirty(&mut self, page: usize) {
+        if !std::mem::replace(&mut self.dirty[page], true) && self.watched.get(page) == Some(&true) {
+            self.keep_preimage(page);
+        }
+    }
+
+    #[cold]
+    fn keep_preimage(&mut self, page: usize) {
+        self.watched[page] = false;
+        let start = page * PAGE_SIZE as usize;
+        let content = self.bytes()[start..].first_chunk().expect("a whole page");
+        let preimage = (page as u64, Box::new(*content));
+        self.preimages.push(preimage);
+    }
+
+    /// From now on keeps the content of each of `pages` when it first changes, for
+    /// [`Self::take_preimages`]; of no others. None of them may be dirty: take the dirty pages first.
+    pub fn watch_pages(&mut self, pages: impl IntoIterator<Item = u64>) {
+        self.preimages.clear();
+        self.watched = vec![false; self.dirty.len()];
+        for page in pages {
+            let page = page as usize;
+            assert!(!self.dirty[page], "a watched page may have been written to already");
+            self.watched[page] = true;
+        }
+    }
+
+    /// Ends the watch of one page; whether it is as it was when the watch began.
+    pub fn unwatch_page(&mut self, page: u64) -> bool {
+        self.watched.get_mut(page as usize).is_some_and(std::mem::take)
+    }
+
+    /// Takes the contents kept so far.
+    pub fn take_preimages(&mut self) -> Vec<Preimage> {
+        std::mem::take(&mut self.preimages)
     }
 
     /// Marks all pages, for RAM that was replaced from outside.
@@ -294,6 +341,24 @@ mod tests {
         assert_eq!(mem.take_dirty_pages(), vec![1, 2]);
         mem.mark_all_dirty();
         assert_eq!(mem.take_dirty_pages().len(), 256);
+    }
+
+    #[test]
+    fn watched_pages_keep_what_they_were() {
+        let mut ram = OwnedMemory::new(1 << 20);
+        let mem = &mut ram.memory;
+        assert!(mem.write(GuestPhysAddr(0x1000), &[7; 4]));
+        mem.take_dirty_pages();
+        mem.watch_pages([1, 2, 3]);
+        assert!(mem.write(GuestPhysAddr(0x1001), &[8; 0x1000]));
+        assert!(mem.write(GuestPhysAddr(0x4000), &[8; 4]));
+        let kept = mem.take_preimages();
+        assert_eq!(kept.iter().map(|(page, _)| *page).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(kept[0].1[..5], [7, 7, 7, 7, 0]);
+        assert!(!mem.unwatch_page(1));
+        assert!(mem.unwatch_page(3) && !mem.unwatch_page(3));
+        assert!(mem.write(GuestPhysAddr(0x3000), &[8; 4]));
+        assert!(mem.take_preimages().is_empty());
     }
 
     #[test]
