@@ -99,8 +99,8 @@ impl Encoder {
         }
     }
 
-    /// Appends a checkpoint; events that come before it were given to [`Self::log`] already.
-    pub fn checkpoint(&mut self, checkpoint: Checkpoint) {
+    /// Appends a checkpoint; events that come before it were given to [`Self::log`] already. Gives its digest.
+    pub fn checkpoint(&mut self, checkpoint: Checkpoint) -> [u8; 32] {
         let Checkpoint { position, kind, state, pages, bytes, config, base } = checkpoint;
         if kind == CheckpointKind::Restart {
             let cleared = self.clear_all_but(&pages);
@@ -110,11 +110,12 @@ impl Encoder {
         let mut changes = std::mem::take(&mut self.changes);
         changes.sort_unstable();
         self.push_pages();
+        let digest = self.hashes.digest(&state);
         let mut record = CheckpointRecord {
             position: Some(position.into()),
             kind: kind.into(),
             events_before: self.events,
-            digest: self.hashes.digest(&state).to_vec(),
+            digest: digest.to_vec(),
             state: Some(state),
             config,
             base: Some(base.into()),
@@ -122,6 +123,7 @@ impl Encoder {
         };
         record.set_changes(&changes);
         self.writer.push_checkpoint(record);
+        digest
     }
 
     /// Makes all pages zero but those in `kept`, and gives the ones that were not.

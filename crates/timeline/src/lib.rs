@@ -8,6 +8,7 @@ pub mod checkpoints;
 mod difference;
 pub mod encoder;
 pub mod format;
+pub mod pack;
 pub mod page_cache;
 pub mod page_hashes;
 pub mod page_map;

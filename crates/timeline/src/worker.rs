@@ -143,7 +143,7 @@ fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
     match job {
         Job::Log(events) => encoder.log(&events),
         Job::Pages(pages, bytes) => encoder.add_pages(&pages, &bytes),
-        Job::Checkpoint(checkpoint) => encoder.checkpoint(*checkpoint),
+        Job::Checkpoint(checkpoint) => drop(encoder.checkpoint(*checkpoint)),
         Job::Progress(position) => return encoder.writer().write_progress(position),
         Job::End(position, reason, status, digest) => encoder.end(position, reason, status, digest),
         Job::Retry => {}

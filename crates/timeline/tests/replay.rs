@@ -167,3 +167,32 @@ fn the_log_is_small_and_an_idle_guest_logs_nothing() {
     let busy = (open(&sink).sizes().log - idle_log) / 100;
     assert!(busy < 1500, "a hundred corrections take {busy} bytes");
 }
+
+#[test]
+fn a_packed_recording_replays_like_the_original_and_is_smaller_without_checkpoints() {
+    for seed in [3, 5, 8] {
+        let (session, sink) = recorded(seed, 50, 1, None);
+        let original = open(&sink);
+        let mut sizes = Vec::new();
+        for with_checkpoints in [true, false] {
+            let packed = MemorySink::default();
+            timeline::pack::pack(&original, Box::new(packed.clone()), with_checkpoints).expect("it can be packed");
+            let recording = open(&packed);
+            assert_eq!(recording.events(), original.events());
+            assert_eq!(recording.end_position(), original.end_position());
+            assert_eq!(verify(&recording, 1, &|_, _| {}).expect("it replays").difference, None);
+            let mut replayer = Replayer::new(recording.clone()).expect("a replayer");
+            replayer.seek(Target::End).expect("the end");
+            assert_eq!(replayer.full_digest(), session.machine.digest(), "seed {seed}");
+            sizes.push(recording.sizes().file);
+        }
+        assert!(sizes[1] < sizes[0], "{sizes:?}");
+        // One that was cut short can be packed too.
+        let mut bytes = sink.bytes();
+        bytes.truncate(bytes.len() * 4 / 5);
+        let cut = Recording::from_source(Box::new(bytes)).expect("it opens");
+        let packed = MemorySink::default();
+        timeline::pack::pack(&cut, Box::new(packed.clone()), true).expect("it can be packed");
+        assert_eq!(open(&packed).end_position(), cut.end_position());
+    }
+}
