@@ -5,8 +5,9 @@
 
 use crate::decode::{Decoded, MAX_LEN, decode};
 use crate::fault::Trap;
-use crate::memory::access::read_physical;
+use crate::memory::access::{is_canonical, read_physical};
 use crate::op::{Env, Op};
+use crate::segment::seg;
 use crate::units::GuestPhysAddr;
 use crate::vcpu::{CodeSize, Vcpu};
 
@@ -33,7 +34,8 @@ impl CrossingCache {
     /// Reads and decodes the instruction at `linear`, whose first byte is at physical `at`.
     ///
     /// # Errors
-    /// #PF if a second page is needed and cannot be fetched from.
+    /// #PF if a second page is needed and cannot be fetched from; #GP(0) if it lies beyond the code
+    /// segment's limit or is not canonical.
     pub fn fetch(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, linear: u64, at: GuestPhysAddr) -> Result<Op, Trap> {
         let off = (linear & 0xfff) as u16;
         let mut bytes = [0; MAX_LEN];
@@ -43,6 +45,14 @@ impl CrossingCache {
             return Ok(op);
         }
         let next_page = linear.wrapping_add(head as u64) & if cpu.is_64bit() { u64::MAX } else { 0xffff_ffff };
+        let reachable = if cpu.is_64bit() {
+            is_canonical(next_page)
+        } else {
+            cpu.rip + head as u64 <= u64::from(cpu.seg[seg::CS].limit)
+        };
+        if !reachable {
+            return Err(cpu.gp0());
+        }
         let second = cpu.fetch_translate(env, next_page)?;
         read_code(cpu, env, second, &mut bytes[head..]);
         Ok(self.decoded(cpu, linear, off, &bytes))

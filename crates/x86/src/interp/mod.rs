@@ -8,6 +8,8 @@
 
 mod blocks;
 mod crossing;
+#[cfg(test)]
+mod tests;
 
 use crate::bus::Bus;
 use crate::engine::{Engine, Exit};
@@ -172,13 +174,16 @@ impl Interpreter {
     /// Runs one instruction under single step, shadow or resume flag.
     fn run_single(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
         let stepping = cpu.rflags_system & flags::TF != 0;
-        cpu.shadow = Shadow::None;
+        // What a shadow holds back comes behind one iteration of a repeated string instruction.
+        let shadowed = std::mem::take(&mut cpu.shadow) != Shadow::None;
         cpu.rflags_system &= !flags::RF;
-        if !stepping {
+        if !stepping && !shadowed {
             return self.run_code(cpu, env, true);
         }
-        // Entering a handler, by the instruction itself or by its fault, takes the trap away.
-        cpu.debug_pending |= crate::system::debug::DR6_BS;
+        if stepping {
+            // Entering a handler, by the instruction itself or by its fault, takes the trap away.
+            cpu.debug_pending |= crate::system::debug::DR6_BS;
+        }
         let until = std::mem::replace(&mut env.until, cpu.count + 1);
         let ran = self.run_code(cpu, env, true);
         env.until = until;
