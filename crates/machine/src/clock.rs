@@ -36,8 +36,12 @@ impl Clock {
         VirtualTime::from_units(self.base.units().saturating_add((at - self.since).saturating_mul(self.rate)))
     }
 
-    /// The first step count at which the time is `time` or later.
+    /// The first step count at which the time is `time` or later; [`VirtualTime::NEVER`] does not come,
+    /// not even at the end of time, where the clock stands still.
     pub fn count_at(&self, time: VirtualTime) -> InsnCount {
+        if time == VirtualTime::NEVER {
+            return InsnCount(u64::MAX);
+        }
         let units = time.units().saturating_sub(self.base.units());
         InsnCount(self.since.0.saturating_add(units.div_ceil(self.rate)))
     }

@@ -195,7 +195,7 @@ impl Machine {
         loop {
             self.attend_vcpus();
             let now = self.now();
-            if self.board.deadline() > now {
+            if !self.board.is_due(now) {
                 break;
             }
             self.board.advance(now);
@@ -210,11 +210,15 @@ impl Machine {
             if let Some(reason) = self.attend() {
                 return reason;
             }
+            // Asked here too: the run can have been cut behind the fault, before the engine said so.
+            if self.vcpus.iter().any(|vcpu| vcpu.activity == Activity::Shutdown) {
+                return StopReason::TripleFault;
+            }
             if self.insn_count() >= until {
                 return StopReason::Until;
             }
-            if self.board.deadline() <= self.now() {
-                let now = self.now();
+            let now = self.now();
+            if self.board.is_due(now) {
                 self.board.advance(now);
                 continue;
             }
@@ -427,3 +431,6 @@ fn enter(vcpu: &mut Vcpu, state: &BootState) {
     vcpu.set_rflags(state.rflags);
     vcpu.tlb.flush();
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,13 @@ impl Board {
         self.fabric.deadline().min(self.devices_deadline)
     }
 
+    /// Whether [`Self::advance`] must be called at `now`. What is to be done never is not due at the end of
+    /// time either, where `now` is [`VirtualTime::NEVER`].
+    pub fn is_due(&self, now: VirtualTime) -> bool {
+        let deadline = self.deadline();
+        deadline <= now && deadline != VirtualTime::NEVER
+    }
+
     /// Computes [`Self::deadline`] anew, after anything that can have moved a device's.
     fn settle(&mut self) {
         let d = &self.devices;
