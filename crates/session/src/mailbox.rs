@@ -34,9 +34,14 @@ struct Contents {
 }
 
 impl Contents {
+    /// Whether the last byte was taken and no more will come.
+    fn is_at_end(&self) -> bool {
+        self.ended && self.bytes.is_empty()
+    }
+
     fn has_news(&self, bytes_count: bool) -> bool {
         (bytes_count && !self.bytes.is_empty())
-            || self.ended != self.ended_told
+            || self.is_at_end() != self.ended_told
             || self.error.is_some()
             || self.signal.is_some()
     }
@@ -81,7 +86,7 @@ impl Mailbox {
         let len = contents.bytes.len().min(max_bytes);
         let bytes = contents.bytes.drain(..len).collect();
         self.has_room.notify_one();
-        let ended = contents.ended && contents.bytes.is_empty();
+        let ended = contents.is_at_end();
         contents.ended_told = ended;
         Arrived { bytes, ended, error: contents.error.take(), signal: contents.signal.take() }
     }
@@ -106,6 +111,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn the_end_is_told_after_the_last_byte() {
@@ -125,6 +131,17 @@ mod tests {
         mailbox.put_signal(15);
         mailbox.wait(None, true);
         assert_eq!(mailbox.take(1).signal, Some(15));
+    }
+
+    #[test]
+    fn the_end_behind_bytes_that_have_no_room_is_no_news() {
+        let mailbox = Mailbox::default();
+        mailbox.put_bytes(b"abc");
+        mailbox.put_end(None);
+        mailbox.take(1);
+        let (start, timeout) = (Instant::now(), Duration::from_millis(30));
+        mailbox.wait(Some(timeout), false);
+        assert!(start.elapsed() >= timeout);
     }
 
     #[test]
