@@ -174,7 +174,7 @@ impl Recorder {
     /// Copies up to `count` more pages of the initial state.
     fn copy_some(&mut self, machine: &mut Machine, count: usize) {
         let Some(start) = &mut self.start else { return };
-        let (mut pages, mut bytes) = (Vec::new(), Vec::new());
+        let (mut pages, mut bytes) = (Vec::new(), self.worker.buffer());
         for (page, content) in machine.take_preimages() {
             pages.push(page);
             bytes.extend_from_slice(&*content);
@@ -291,7 +291,8 @@ impl Recorder {
     fn save(&mut self, machine: &mut Machine, kind: CheckpointKind, pages: Vec<u64>) {
         machine.settle();
         self.give_events();
-        let mut bytes = Vec::with_capacity(pages.len() * PAGE_BYTES);
+        let mut bytes = self.worker.buffer();
+        bytes.reserve(pages.len() * PAGE_BYTES);
         for &page in &pages {
             bytes.extend_from_slice(page_of(machine.ram_bytes(), page));
         }

@@ -8,7 +8,7 @@ use crate::Position;
 use crate::encoder::{Checkpoint, Encoder};
 use crate::format::block::Kind;
 use crate::format::log::Event;
-use crate::format::records::EndReason;
+use crate::format::records::{CheckpointKind, EndReason};
 use crate::writer::WriteError;
 
 /// What a worker is asked to do, in this order.
@@ -38,6 +38,8 @@ pub struct Outcome {
     pub file_bytes: u64,
     /// Of those, bytes of checkpoints and pages.
     pub checkpoint_bytes: u64,
+    /// A buffer that is not needed any more: memory that is mapped already spares the guest's thread the faults.
+    spare: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -93,6 +95,11 @@ impl Worker {
         }
     }
 
+    /// An empty buffer, one used before if there is one.
+    pub fn buffer(&self) -> Vec<u8> {
+        std::mem::take(&mut self.shared.lock().spare)
+    }
+
     /// Whether it has nothing to do.
     pub fn is_idle(&self) -> bool {
         let outcome = self.shared.lock();
@@ -126,7 +133,8 @@ impl Drop for Worker {
 }
 
 fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
-    while let Ok(job) = queue.recv() {
+    while let Ok(mut job) = queue.recv() {
+        let mut spare = take_pages(&mut encoder, &mut job);
         let result = perform(&mut encoder, job);
         let writer = encoder.writer();
         let (file_bytes, checkpoint_bytes) =
@@ -135,18 +143,37 @@ fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
         outcome.done += 1;
         outcome.error = result.err();
         (outcome.file_bytes, outcome.checkpoint_bytes) = (file_bytes, checkpoint_bytes);
+        if spare.capacity() > outcome.spare.capacity() {
+            spare.clear();
+            outcome.spare = spare;
+        }
         shared.changed.notify_all();
     }
+}
+
+/// Takes the pages out of a job and gives back the buffer they were in.
+fn take_pages(encoder: &mut Encoder, job: &mut Job) -> Vec<u8> {
+    let (pages, bytes) = match job {
+        Job::Pages(pages, bytes) => (pages, bytes),
+        // The pages of a restart are known only together.
+        Job::Checkpoint(checkpoint) if checkpoint.kind != CheckpointKind::Restart => {
+            let Checkpoint { pages, bytes, .. } = &mut **checkpoint;
+            (pages, bytes)
+        }
+        _ => return Vec::new(),
+    };
+    encoder.add_pages(pages, bytes);
+    pages.clear();
+    std::mem::take(bytes)
 }
 
 fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
     match job {
         Job::Log(events) => encoder.log(&events),
-        Job::Pages(pages, bytes) => encoder.add_pages(&pages, &bytes),
         Job::Checkpoint(checkpoint) => drop(encoder.checkpoint(*checkpoint)),
         Job::Progress(position) => return encoder.writer().write_progress(position),
         Job::End(position, reason, status, digest) => encoder.end(position, reason, status, digest),
-        Job::Retry => {}
+        Job::Pages(..) | Job::Retry => {}
     }
     encoder.writer().write()
 }
