@@ -23,7 +23,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("chronovisor", &["anyhow", "clap", "jiff", "serde_json", "session"]),
     ("chronoctl", &["libc"]),
     ("bench", &["anyhow"]),
-    ("fuzz-cases", &["devices", "machine", "prost", "x86"]),
+    ("fuzz-cases", &["devices", "machine", "prost", "timeline", "x86"]),
     ("xtask", &["anyhow", "bench"]),
     ("vm-tests", &["anyhow", "machine", "prost", "x86"]),
 ];

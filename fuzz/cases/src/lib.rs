@@ -10,6 +10,7 @@ pub mod decoder;
 pub mod devices;
 pub mod interpreter;
 pub mod machine;
+pub mod recording;
 pub mod restore;
 pub mod script;
 
@@ -17,11 +18,12 @@ pub mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, under the name of its file in `fuzz_targets/` and of its directories of inputs.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("boot", boot::run),
     ("decoder", decoder::run),
     ("devices", devices::run),
     ("interpreter", interpreter::run),
     ("machine", machine::run),
+    ("recording", recording::run),
     ("restore", restore::run),
 ];

@@ -1,7 +1,7 @@
 //! Saved states from anyone: damaged ones are refused, or else give a machine that runs, can be saved,
 //! and does the same when it is restored again.
 
-mod wire;
+pub(crate) mod wire;
 
 use machine::{Idle, Machine, MachineConfig, MachineState};
 use prost::Message;

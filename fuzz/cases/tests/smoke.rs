@@ -59,6 +59,11 @@ fn machine() {
 }
 
 #[test]
+fn recording() {
+    smoke("recording", 200, 128);
+}
+
+#[test]
 fn restore() {
     smoke("restore", 600, 512);
 }

@@ -26,6 +26,9 @@ struct Cuts {
     first_restore: u32,
 }
 
+/// In one piece.
+const WHOLE: Cuts = Cuts { steps: u64::MAX, first_restore: u32::MAX };
+
 /// Where a run ended.
 #[derive(PartialEq)]
 struct End {
@@ -48,14 +51,28 @@ pub fn run(bytes: &[u8]) {
     let cpu = state::first(&mut script, model);
     let ram = world::ram(&mut script, &cpu);
 
-    let whole = drive(&cpu, &ram, bus.clone(), steps, Cuts { steps: u64::MAX, first_restore: u32::MAX });
-    let pieces = drive(&cpu, &ram, bus, steps, cuts);
-    assert_eq!(pieces.exit, whole.exit, "the ways the runs ended");
-    assert_eq!(pieces.state, whole.state, "cut into pieces of {cuts:?}, the run ends in another state");
-    let first = pieces.bus.log.iter().zip(&whole.bus.log).find(|(pieces, whole)| pieces != whole);
-    assert_eq!(first, None, "the first access that differs");
-    assert_eq!(pieces.bus, whole.bus, "what the bus saw");
-    assert!(pieces.ram == whole.ram, "the memory differs at {:x?}", difference(&pieces.ram, &whole.ram));
+    let run = |steps, cuts| drive(&cpu, &ram, bus.clone(), steps, cuts);
+    if run(steps, cuts) != run(steps, WHOLE) {
+        let first = (1..=steps).find(|&steps| run(steps, cuts) != run(steps, WHOLE)).unwrap_or(steps);
+        explain(&run(first - 1, WHOLE), &run(first, cuts), &run(first, WHOLE), cuts);
+    }
+}
+
+/// Panics with what differs behind the step before which all was well.
+fn explain(before: &End, pieces: &End, whole: &End, cuts: Cuts) -> ! {
+    let line = |end: &End| format!("{:#?}\n{:?}\n{:#?}", end.state, end.exit, end.bus);
+    let (pieces_text, whole_text) = (line(pieces), line(whole));
+    let lines = pieces_text.lines().zip(whole_text.lines()).filter(|(a, b)| a != b);
+    let lines: Vec<String> = lines.map(|(a, b)| format!("{} | {}", a.trim(), b.trim())).collect();
+    let (state, at) = (&before.state, difference(&pieces.ram, &whole.ram));
+    let code = usize::try_from(state.rip.wrapping_add(state.segments[1].base)).ok();
+    let code = code.and_then(|at| before.ram.get(at..at + 16));
+    panic!(
+        "with {cuts:?}, the step at rip {:#x} count {} code {code:x?} differs (pieces | whole; RAM at {at:x?}):\n{}",
+        state.rip,
+        state.count,
+        lines.join("\n"),
+    );
 }
 
 fn difference(a: &[u8], b: &[u8]) -> Option<usize> {

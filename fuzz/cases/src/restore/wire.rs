@@ -21,7 +21,7 @@ const BYTES: u8 = 2;
 const FIXED32: u8 = 5;
 
 /// Changes one thing somewhere in `message`.
-pub(super) fn change(message: &mut Vec<u8>, script: &mut Script<'_>) {
+pub(crate) fn change(message: &mut Vec<u8>, script: &mut Script<'_>) {
     let fields = fields(message).unwrap_or_default();
     if fields.is_empty() || script.one_in(16) {
         add(message, script);
