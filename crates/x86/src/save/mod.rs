@@ -120,8 +120,8 @@ fn exactly<T: Copy, const N: usize>(list: &[T], what: &'static str) -> Result<[T
 
 /// Mask of the A20 gate when it is closed.
 const A20_CLOSED: u64 = !(1 << 20);
-/// A count that no run reaches, far from where adding to it could overflow.
-const COUNT_LIMIT: u64 = 1 << 62;
+/// A count that no run reaches, far from where adding to it, or those of eight vCPUs, could overflow.
+const COUNT_LIMIT: u64 = 1 << 60;
 
 impl Vcpu {
     /// The state, as of between two instructions.
@@ -225,6 +225,8 @@ impl Vcpu {
             2 => Shadow::MovSs,
             _ => return Err(InvalidState("shadow")),
         };
+        // HLT ends the shadow that it is executed in; a vCPU that waits in one could not be woken.
+        check(cpu.activity != Activity::Halted || cpu.shadow == Shadow::None, "shadow")?;
         check(state.nmi_pending <= 2, "nmi_pending")?;
         cpu.nmi_pending = state.nmi_pending as u8;
         cpu.nmi_blocked = state.nmi_blocked;

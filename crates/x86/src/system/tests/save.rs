@@ -55,9 +55,10 @@ fn lazy_flags_do_not_show() {
 fn a_hostile_state_is_refused_and_changes_nothing() {
     let good = busy().cpu.save();
     type Case = (&'static str, fn(&mut CpuState));
-    let cases: [Case; 18] = [
+    let cases: [Case; 20] = [
         ("gpr", |s| s.gpr.truncate(15)),
         ("count", |s| s.count = u64::MAX),
+        ("count", |s| s.count = u64::MAX / 8),
         ("cr0", |s| s.cr0 &= !1),
         ("cr3", |s| s.cr3 = 1 << 45),
         ("cr4", |s| s.cr4 = 0),
@@ -70,6 +71,7 @@ fn a_hostile_state_is_refused_and_changes_nothing() {
         ("mxcsr", |s| s.vector.mxcsr = 1 << 16),
         ("x87 state", |s| s.x87.exponents[0] = 1 << 16),
         ("activity", |s| s.activity = 4),
+        ("shadow", |s| s.activity = 1),
         ("debug_pending", |s| s.debug_pending = 1 << 20),
         ("model-specific registers", |s| s.msrs.pat = 2),
         ("TLB", |s| s.tlb.entries.extend_from_within(..)),
