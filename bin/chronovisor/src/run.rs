@@ -136,7 +136,8 @@ pub fn main(arguments: &Arguments) -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            eprintln!("chronovisor: {:#}", failure.error);
+            // Where standard error is gone, too, the exit status still says what happened.
+            let _ = writeln!(std::io::stderr(), "chronovisor: {:#}", failure.error);
             ExitCode::from(failure.status)
         }
     }
