@@ -150,15 +150,6 @@ impl InterruptFabric {
         self.signals != 0
     }
 
-    /// The next signal for `vcpu`, left where it is.
-    ///
-    /// A processor takes an NMI when it has none latched, or while NMIs are blocked (the second
-    /// then merges with the latched one). It leaves the NMI here while a latched one is
-    /// about to be delivered: then two arrived before either was served, and both are to be seen.
-    pub fn peek_signal(&self, vcpu: usize) -> Option<CpuSignal> {
-        self.lapics[vcpu].chip.signals().peek()
-    }
-
     /// Takes the next signal for `vcpu`: INIT, then start-up, then NMI.
     pub fn take_signal(&mut self, vcpu: usize) -> Option<CpuSignal> {
         let signal = self.lapics[vcpu].chip.take_signal();
