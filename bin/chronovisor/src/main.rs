@@ -2,8 +2,16 @@
 //!
 //! One file a subcommand, and one for the kinds of values that options take.
 
+mod ctl;
+mod events;
+mod failure;
+mod info;
+mod options;
+mod progress;
+mod replay;
 mod run;
 mod values;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -21,13 +29,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
+    Replay(Box<replay::Arguments>),
+    Verify(verify::Arguments),
+    Info(info::Arguments),
+    Events(events::Arguments),
+    Ctl(ctl::Arguments),
 }
 
 fn main() -> ExitCode {
     // A wrong command line ends here, with clap's message and exit status 2.
     match Arguments::parse().command {
         Command::Run(arguments) => run::main(&arguments),
+        Command::Replay(arguments) => replay::main(&arguments),
+        Command::Verify(arguments) => verify::main(&arguments),
+        Command::Info(arguments) => info::main(&arguments),
+        Command::Events(arguments) => events::main(&arguments),
+        Command::Ctl(arguments) => ctl::main(&arguments),
     }
 }
 

@@ -1,14 +1,16 @@
 //! `chronovisor run`: boots a kernel with its serial port on this terminal.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use session::{BootFile, ClockMode, CpuModel, MachineConfig, Report, SessionConfig, SessionError};
+use session::{Boot, BootFile, ClockMode, CpuModel, MachineConfig, SessionConfig};
 
+use crate::failure::{self, Failure};
+use crate::options::{self, LiveOptions};
 use crate::values;
 
 /// When the guest's real-time clock starts unless `--rtc-start` says otherwise: 2026-01-01 00:00:00 UTC.
@@ -30,6 +32,10 @@ Standard input: a terminal is put into raw mode; from a pipe bytes are taken as 
 file is fed at fixed points of the guest's own progress, so that the run can be repeated exactly.
 Bytes from a pipe or a file wait until the guest's serial port requests them (its RTS line).
 
+--record writes every input down with its place; `chronovisor replay` runs the same again. If the
+disk is full, the machine pauses, says so, and goes on when there is room. With --control, another
+program says when to record: `chronovisor ctl SOCKET record start FILE`.
+
 Exit status:
   0    the guest powered off
   2    a kernel, an initrd or an option cannot be used
@@ -44,6 +50,7 @@ Exit status:
 Examples:
   chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0
   chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --cpus 4 --digest </dev/null
+  chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --record boot.cvr
   chronovisor run --kernel test.elf --debug-exit --max-insns 100M --json";
 
 /// Boot a kernel, with its serial port on this terminal
@@ -74,14 +81,6 @@ pub struct Arguments {
     #[arg(long, value_name = "MODEL", default_value = "x86-64-v2")]
     cpu: Cpu,
 
-    /// How the guest's time passes [default: real on a terminal without --digest and --max-insns, else virtual]
-    #[arg(long, value_name = "MODE")]
-    clock: Option<Clock>,
-
-    /// Stop exactly before instruction number N (counted from 0); K, M and G mean 10^3, 10^6, 10^9
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    max_insns: Option<u64>,
-
     /// When the guest's real-time clock starts: seconds since 1970 or a date in UTC
     /// [default: 2026-01-01, or the host's time with --clock real]
     #[arg(long, value_name = "TIME", value_parser = values::unix_seconds)]
@@ -99,13 +98,12 @@ pub struct Arguments {
     #[arg(long)]
     debug_exit: bool,
 
-    /// End instead of starting again when the guest resets the machine
-    #[arg(long)]
-    no_reboot: bool,
-
     /// At the end print one JSON object to standard error instead of a sentence
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    live: LiveOptions,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -118,59 +116,19 @@ enum Cpu {
     V3,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Clock {
-    /// By instructions alone; a halt jumps to the next timer. Runs can be repeated exactly
-    Virtual,
-    /// Beside the host's clock; a halt waits
-    Real,
-}
-
 /// Runs the subcommand and returns the status that the process ends with.
 pub fn main(arguments: &Arguments) -> ExitCode {
-    let result = configure(arguments).map_err(Failure::bad_request).and_then(|config| {
+    failure::exit(configure(arguments).map_err(Failure::bad_request).and_then(|config| {
         let report = session::run(config)?;
-        print_report(&report, arguments).map_err(Failure::host)?;
+        options::print_report(&report, arguments.digest, arguments.json).map_err(Failure::host)?;
         Ok(report.ending.status())
-    });
-    match result {
-        Ok(status) => ExitCode::from(status),
-        Err(failure) => {
-            // Where standard error is gone, too, the exit status still says what happened.
-            let _ = writeln!(std::io::stderr(), "chronovisor: {:#}", failure.error);
-            ExitCode::from(failure.status)
-        }
-    }
-}
-
-/// An error and the exit status that goes with it.
-struct Failure {
-    error: anyhow::Error,
-    status: u8,
-}
-
-impl Failure {
-    fn bad_request(error: anyhow::Error) -> Self {
-        Failure { error, status: session::STATUS_BAD_REQUEST }
-    }
-
-    fn host(error: anyhow::Error) -> Self {
-        Failure { error, status: session::STATUS_HOST_FAILURE }
-    }
-}
-
-impl From<SessionError> for Failure {
-    fn from(error: SessionError) -> Self {
-        let status = error.status();
-        Failure { error: error.into(), status }
-    }
+    }))
 }
 
 fn configure(arguments: &Arguments) -> Result<SessionConfig> {
-    let exact = arguments.digest || arguments.max_insns.is_some() || !session::stdin_is_terminal();
-    let clock = match arguments.clock {
-        Some(Clock::Real) => ClockMode::Real,
-        Some(Clock::Virtual) => ClockMode::Virtual,
+    let exact = arguments.digest || arguments.live.max_insns.is_some() || !session::stdin_is_terminal();
+    let clock = match arguments.live.clock {
+        Some(clock) => clock.into(),
         None if exact => ClockMode::Virtual,
         None => ClockMode::Real,
     };
@@ -195,16 +153,15 @@ fn configure(arguments: &Arguments) -> Result<SessionConfig> {
             rtc_start_unix_seconds: rtc_start,
             chaos_seed: arguments.chaos,
         },
-        kernel: BootFile {
-            content: read("the kernel", &arguments.kernel, arguments.memory)?,
-            name: name(&arguments.kernel),
+        boot: Boot {
+            kernel: BootFile {
+                content: read("the kernel", &arguments.kernel, arguments.memory)?,
+                name: name(&arguments.kernel),
+            },
+            initrd,
+            command_line: arguments.append.clone(),
         },
-        initrd,
-        command_line: arguments.append.clone(),
-        clock,
-        max_insns: arguments.max_insns,
-        reboot: !arguments.no_reboot,
-        digest: arguments.digest || arguments.json,
+        options: arguments.live.options(clock, arguments.digest || arguments.json),
     })
 }
 
@@ -222,38 +179,4 @@ fn read(what: &str, path: &Path, memory_bytes: u64) -> Result<Vec<u8>> {
         bail!("{what} {} is larger than the guest's memory; give more with --memory", path.display());
     }
     Ok(bytes)
-}
-
-fn print_report(report: &Report, arguments: &Arguments) -> Result<()> {
-    if let (true, Some(digest)) = (arguments.digest, &report.digest) {
-        let line_end = if report.console_in_line { "\n" } else { "" };
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{line_end}digest {digest} insns {}", report.insns)
-            .and_then(|()| stdout.flush())
-            .context("the digest cannot be written to standard output")?;
-    }
-    let summary = if arguments.json { json(report) } else { sentence(report) };
-    writeln!(std::io::stderr(), "{summary}").context("the report cannot be written to standard error")
-}
-
-fn json(report: &Report) -> String {
-    let object = serde_json::json!({
-        "reason": report.ending.name(),
-        "status": report.ending.status(),
-        "insns": report.insns,
-        "virtual_ns": report.virtual_ns,
-        "digest": report.digest,
-        "host_seconds": report.host_time.as_secs_f64(),
-    });
-    object.to_string()
-}
-
-fn sentence(report: &Report) -> String {
-    format!(
-        "chronovisor: {} after {} instructions, {:.3} s of its time, {:.3} s of the host's",
-        report.ending,
-        report.insns,
-        report.virtual_ns as f64 / 1e9,
-        report.host_time.as_secs_f64()
-    )
 }

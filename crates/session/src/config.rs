@@ -1,8 +1,10 @@
 //! What a run is asked to do, and what it reports.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use machine::MachineConfig;
+use timeline::BootDescription;
 
 use crate::ending::Ending;
 
@@ -24,17 +26,34 @@ pub struct BootFile {
     pub content: Vec<u8>,
 }
 
-/// One run.
+/// What a machine boots.
 #[derive(Clone, Debug)]
-pub struct SessionConfig {
-    /// The machine.
-    pub machine: MachineConfig,
+pub struct Boot {
     /// The kernel.
     pub kernel: BootFile,
     /// The initial RAM disk.
     pub initrd: Option<BootFile>,
     /// The kernel's command line.
     pub command_line: String,
+}
+
+impl Boot {
+    /// As recordings say it.
+    pub fn description(&self) -> BootDescription {
+        let hash = |file: &BootFile| blake3::hash(&file.content).as_bytes().to_vec();
+        BootDescription {
+            kernel: self.kernel.name.clone(),
+            initrd: self.initrd.as_ref().map_or_else(String::new, |file| file.name.clone()),
+            command_line: self.command_line.clone(),
+            kernel_blake3: hash(&self.kernel),
+            initrd_blake3: self.initrd.as_ref().map_or_else(Vec::new, hash),
+        }
+    }
+}
+
+/// How a machine is run, whatever is in it.
+#[derive(Clone, Debug)]
+pub struct Options {
     /// How the guest's time passes.
     pub clock: ClockMode,
     /// Stop exactly before this instruction, counted from 0 over all starts.
@@ -43,6 +62,25 @@ pub struct SessionConfig {
     pub reboot: bool,
     /// Whether the report shall have the digest.
     pub digest: bool,
+    /// Record into this file.
+    pub record: Option<PathBuf>,
+    /// Bytes that the checkpoints of a recording may have together.
+    pub budget_bytes: u64,
+    /// Listen for commands at this socket.
+    pub control: Option<PathBuf>,
+    /// Where recordings and snapshots go that the guest asks for; `None`: it gets none.
+    pub guest_files: Option<PathBuf>,
+}
+
+/// One run from power-on.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// The machine.
+    pub machine: MachineConfig,
+    /// What it boots.
+    pub boot: Boot,
+    /// How it is run.
+    pub options: Options,
 }
 
 /// How a run went.

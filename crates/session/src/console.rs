@@ -6,6 +6,7 @@ use std::io::{self, Write};
 #[derive(Debug, Default)]
 pub struct Console {
     in_line: bool,
+    raw: bool,
 }
 
 impl Console {
@@ -39,6 +40,19 @@ impl Console {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         stdout.flush()
+    }
+
+    /// The terminal is in raw mode from now on, or not any more.
+    pub fn set_raw(&mut self, raw: bool) {
+        self.raw = raw;
+    }
+
+    /// Tells the user a sentence of the session's own on standard error.
+    pub fn message(&mut self, text: &str) {
+        let end = if self.raw { "\r\n" } else { "\n" };
+        let start = if self.raw && self.in_line { end } else { "" };
+        // Nobody is left to hear that standard error is gone.
+        let _ = write!(io::stderr().lock(), "{start}chronovisor: {text}{end}");
     }
 
     /// Whether the last line of the serial port's output is not ended.

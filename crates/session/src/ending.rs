@@ -22,6 +22,8 @@ pub enum Ending {
     DebugExit(u8),
 }
 
+/// The exit status when a replay went another way than its recording.
+pub const STATUS_DIFFERENT: u8 = 1;
 /// The exit status for a kernel, an initrd or an option that cannot be used.
 pub const STATUS_BAD_REQUEST: u8 = 2;
 /// The exit status when the host failed: the console cannot be written, memory ran out.

@@ -1,8 +1,12 @@
 //! Why a run could not be started or carried on.
 
 use std::io;
+use std::path::PathBuf;
 
-use crate::ending::{STATUS_BAD_REQUEST, STATUS_HOST_FAILURE};
+use timeline::{OpenError, RecordError, ReplayError, SpecError};
+
+use crate::ending::{STATUS_BAD_REQUEST, STATUS_DIFFERENT, STATUS_HOST_FAILURE};
+use crate::recording::StartError;
 
 /// What went wrong outside the guest. Nothing a guest does is an error.
 #[derive(Debug, thiserror::Error)]
@@ -18,14 +22,43 @@ pub enum SessionError {
         /// What the host said.
         source: io::Error,
     },
+    /// The control socket cannot be made.
+    #[error("cannot listen at {}: {source}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// A recording cannot be started.
+    #[error(transparent)]
+    StartRecording(#[from] StartError),
+    /// A recording cannot go on.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A recording cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A position means nothing in this recording.
+    #[error(transparent)]
+    Position(#[from] SpecError),
+    /// A recording cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The recorded machine is off where it should go on.
+    #[error("at the end of this recording the machine has ended; --to names an earlier position to go live at, such as end-1s")]
+    Ended,
 }
 
 impl SessionError {
     /// The exit status of the process.
     pub fn status(&self) -> u8 {
         match self {
-            SessionError::Machine(_) => STATUS_BAD_REQUEST,
-            SessionError::Host { .. } => STATUS_HOST_FAILURE,
+            SessionError::Replay(ReplayError::Diverged { .. }) => STATUS_DIFFERENT,
+            SessionError::Host { .. } | SessionError::Record(_) | SessionError::StartRecording(StartError::Record(_)) => {
+                STATUS_HOST_FAILURE
+            }
+            _ => STATUS_BAD_REQUEST,
         }
     }
 

@@ -1,29 +1,36 @@
 //! One running VM: the machine, and the outside that it cannot see.
 //!
-//! [`run`] is all that a program needs. Inside, the [`runner`] runs slices of instructions and
-//! looks outside between them; [`outside`] has the threads that wait for the host, and the
-//! [`mailbox`] is where both meet.
+//! [`run()`] runs a machine from power-on, [`replay()`] a recording. Inside, the [`runner`] runs slices of
+//! instructions and looks outside between them; [`outside`] and [`control`] have the threads that wait for
+//! the host, and the [`mailbox`] is where both meet. The [`guest`] is the machine with its recording.
 
 mod config;
 pub mod console;
+pub mod control;
 pub mod ending;
 mod error;
 pub mod escape;
+pub mod guest;
 pub mod input;
+pub mod live;
 pub mod mailbox;
 pub mod outside;
 pub mod real_clock;
+pub mod recording;
+pub mod replay;
+mod requests;
 mod run;
 pub mod runner;
 pub mod slice;
 pub mod terminal;
 pub mod vm;
 
-pub use config::{BootFile, ClockMode, Report, SessionConfig};
-pub use ending::{Ending, STATUS_BAD_REQUEST, STATUS_HOST_FAILURE};
+pub use config::{Boot, BootFile, ClockMode, Options, Report, SessionConfig};
+pub use ending::{Ending, STATUS_BAD_REQUEST, STATUS_DIFFERENT, STATUS_HOST_FAILURE};
 pub use error::SessionError;
-pub use machine::MachineConfig;
+pub use machine::{Input, MachineConfig};
 pub use real_clock::host_unix_seconds;
+pub use replay::{ReplayConfig, ReplayReport, Replayed, Speed, replay};
 pub use run::run;
 pub use terminal::stdin_is_terminal;
 pub use x86::CpuModel;

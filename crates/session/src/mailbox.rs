@@ -8,6 +8,8 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::control::Request;
+
 /// The most bytes that wait here; a reader that has more waits itself.
 const CAPACITY_BYTES: usize = 64 * 1024;
 
@@ -22,6 +24,8 @@ pub struct Arrived {
     pub error: Option<io::Error>,
     /// Somebody asked this process to stop, by this signal.
     pub signal: Option<i32>,
+    /// What other programs asked for over the control socket.
+    pub requests: Vec<Request>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +35,8 @@ struct Contents {
     ended_told: bool,
     error: Option<io::Error>,
     signal: Option<i32>,
+    requests: Vec<Request>,
+    farewells: Vec<Request>,
 }
 
 impl Contents {
@@ -44,6 +50,7 @@ impl Contents {
             || self.is_at_end() != self.ended_told
             || self.error.is_some()
             || self.signal.is_some()
+            || !self.requests.is_empty()
     }
 }
 
@@ -80,6 +87,32 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
+    /// Whether a signal asked this process to stop.
+    pub fn has_signal(&self) -> bool {
+        self.lock().signal.is_some()
+    }
+
+    /// Leaves what another program asks for.
+    pub fn put_request(&self, request: Request) {
+        self.lock().requests.push(request);
+        self.arrived.notify_one();
+    }
+
+    /// Keeps a request that is answered when all is done.
+    pub fn put_farewell(&self, request: Request) {
+        self.lock().farewells.push(request);
+    }
+
+    /// Answers what was kept, and whatever else still waits: the run is over.
+    pub fn say_farewell(&self) {
+        let (kept, others) = {
+            let mut contents = self.lock();
+            (std::mem::take(&mut contents.farewells), std::mem::take(&mut contents.requests))
+        };
+        kept.into_iter().for_each(|request| request.answer(Ok(serde_json::json!({ "state": "ended" }))));
+        others.into_iter().for_each(|request| request.answer(Err("the machine has ended".into())));
+    }
+
     /// Takes what is there, at most `max_bytes` of the bytes, without waiting.
     pub fn take(&self, max_bytes: usize) -> Arrived {
         let mut contents = self.lock();
@@ -88,18 +121,23 @@ impl Mailbox {
         self.has_room.notify_one();
         let ended = contents.is_at_end();
         contents.ended_told = ended;
-        Arrived { bytes, ended, error: contents.error.take(), signal: contents.signal.take() }
+        let requests = std::mem::take(&mut contents.requests);
+        Arrived { bytes, ended, error: contents.error.take(), signal: contents.signal.take(), requests }
     }
 
-    /// Waits until something is there or `timeout` has passed; `None` waits for ever.
+    /// Waits until something is there or `timeout` has passed; `None` waits for ever. Says whether something is.
     ///
     /// `for_bytes` says whether bytes count: somebody who has no room for them does not wait for them.
-    pub fn wait(&self, timeout: Option<Duration>, for_bytes: bool) {
+    pub fn wait(&self, timeout: Option<Duration>, for_bytes: bool) -> bool {
         let contents = self.lock();
-        match timeout {
-            Some(timeout) => drop(self.arrived.wait_timeout_while(contents, timeout, |c| !c.has_news(for_bytes))),
-            None => drop(self.arrived.wait_while(contents, |c| !c.has_news(for_bytes))),
-        }
+        let nothing = |contents: &mut Contents| !contents.has_news(for_bytes);
+        let contents = match timeout {
+            Some(timeout) => {
+                self.arrived.wait_timeout_while(contents, timeout, nothing).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.arrived.wait_while(contents, nothing).unwrap_or_else(PoisonError::into_inner),
+        };
+        contents.has_news(for_bytes)
     }
 
     /// A thread that panicked while it held the lock left whole values behind: every change is one statement.

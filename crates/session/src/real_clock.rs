@@ -9,8 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use x86::VirtualTime;
 use x86::units::UNITS_PER_NS;
 
-/// Drift below this is left alone: each correction is an input, and inputs cost a record.
-const TOLERANCE_NS: u64 = 2_000_000;
+/// A guest that is late by less is left alone: each correction is an input, and inputs cost a record.
+const LATE_TOLERANCE_NS: u64 = 15_000_000;
+/// A guest that is early by less is left alone: holding it back costs no record.
+const EARLY_TOLERANCE_NS: u64 = 2_000_000;
 
 /// Two clocks that showed their times at the same moment.
 #[derive(Debug)]
@@ -45,9 +47,9 @@ impl RealClock {
     /// Compares the guest's time with the host's `now`.
     pub fn drift(&self, guest: VirtualTime, now: Instant) -> Drift {
         let target = self.target(now);
-        if guest > target.after_ns(TOLERANCE_NS) {
+        if guest > target.after_ns(EARLY_TOLERANCE_NS) {
             Drift::Ahead(self.until(guest, now))
-        } else if target > guest.after_ns(TOLERANCE_NS) {
+        } else if target > guest.after_ns(LATE_TOLERANCE_NS) {
             Drift::Behind(target)
         } else {
             Drift::None
@@ -75,12 +77,12 @@ mod tests {
         let host = Instant::now();
         let ns = VirtualTime::from_ns;
         let clock = RealClock::start(ns(500), host);
-        let later = host + Duration::from_millis(10);
-        assert_eq!(clock.target(later), ns(10_000_500));
+        let later = host + Duration::from_millis(20);
+        assert_eq!(clock.target(later), ns(20_000_500));
         assert_eq!(clock.drift(ns(9_999_000), later), Drift::None);
-        assert_eq!(clock.drift(ns(500), later), Drift::Behind(ns(10_000_500)));
-        assert_eq!(clock.drift(ns(30_000_500), later), Drift::Ahead(Duration::from_millis(20)));
-        assert_eq!(clock.until(ns(12_000_500), later), Duration::from_millis(2));
+        assert_eq!(clock.drift(ns(500), later), Drift::Behind(ns(20_000_500)));
+        assert_eq!(clock.drift(ns(40_000_500), later), Drift::Ahead(Duration::from_millis(20)));
+        assert_eq!(clock.until(ns(22_000_500), later), Duration::from_millis(2));
         assert_eq!(clock.until(ns(12), later), Duration::ZERO);
     }
 }

@@ -8,7 +8,10 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use timeline::RecordError;
+
 use crate::console::Console;
+use crate::control::{self, Request};
 use crate::ending::Ending;
 use crate::error::SessionError;
 use crate::escape::{self, Command, Escapes, Key};
@@ -21,6 +24,10 @@ use x86::VirtualTime;
 
 /// The longest wait before the session looks outside again, while the machine could run.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest wait while the machine does nothing: a recording is looked after at least as often.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+/// How often a recording that cannot be written is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One machine and the outside.
 pub struct Runner<'a> {
@@ -34,6 +41,7 @@ pub struct Runner<'a> {
     pub clock: Option<RealClock>,
     escapes: Escapes,
     slice: Slice,
+    paused: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -44,7 +52,7 @@ impl<'a> Runner<'a> {
         console: &'a mut Console,
         clock: Option<RealClock>,
     ) -> Self {
-        Runner { mailbox, input, console, clock, escapes: Escapes::default(), slice: Slice::default() }
+        Runner { mailbox, input, console, clock, escapes: Escapes::default(), slice: Slice::default(), paused: false }
     }
 
     /// Runs `vm` until it ends by itself, the user ends it, or its instruction count is `limit`.
@@ -56,6 +64,16 @@ impl<'a> Runner<'a> {
         loop {
             if let Some(ending) = self.look_outside(vm)? {
                 return Ok(ending);
+            }
+            if let Err(error) = vm.tend()
+                && let Some(ending) = self.wait_for_room(vm, error)?
+            {
+                return Ok(ending);
+            }
+            if self.paused {
+                self.mailbox.wait(Some(LONGEST_REST), self.input.room() > 0);
+                self.restart_clock(vm);
+                continue;
             }
             if limit.is_some_and(|limit| vm.insn_count() >= limit) {
                 return Ok(Ending::MaxInsns);
@@ -77,6 +95,7 @@ impl<'a> Runner<'a> {
                         return Ok(Ending::HaltedForEver);
                     }
                     self.wait_for(vm, wake);
+                    continue;
                 }
             }
             self.follow_host_clock(vm);
@@ -109,6 +128,9 @@ impl<'a> Runner<'a> {
         let (serial, debug) = vm.take_output();
         self.console.serial(&serial).map_err(SessionError::host("writing the console to standard output"))?;
         self.console.debug(&debug).map_err(SessionError::host("writing the debug console to standard error"))?;
+        for notice in vm.take_notices() {
+            self.console.message(&notice);
+        }
         Ok(stop)
     }
 
@@ -117,6 +139,11 @@ impl<'a> Runner<'a> {
         let arrived = self.mailbox.take(self.input.room());
         if arrived.signal.is_some() {
             return Ok(Some(Ending::Quit));
+        }
+        for request in arrived.requests {
+            if let Some(ending) = self.serve(vm, request) {
+                return Ok(Some(ending));
+            }
         }
         if let Some(error) = arrived.error {
             return Err(SessionError::host("reading standard input")(error));
@@ -137,6 +164,58 @@ impl<'a> Runner<'a> {
             self.input.end();
         }
         Ok(None)
+    }
+
+    /// Does what another program asks for. Returns how the run ends if that ends it.
+    fn serve(&mut self, vm: &mut dyn Vm, request: Request) -> Option<Ending> {
+        match request.command {
+            // Whoever asked waits until the run has really ended, with all that was recorded in its file.
+            control::Command::Quit => {
+                self.mailbox.put_farewell(request);
+                return Some(Ending::Quit);
+            }
+            control::Command::Pause => self.paused = true,
+            control::Command::Resume => self.paused = false,
+            _ => {}
+        }
+        let mut answer = vm.command(&request.command);
+        if let Ok(answer) = &mut answer {
+            answer["state"] = if self.paused { "paused" } else { "running" }.into();
+        }
+        request.answer(answer);
+        None
+    }
+
+    /// The recording cannot be written: the machine stands still until it can.
+    fn wait_for_room(&mut self, vm: &mut dyn Vm, error: RecordError) -> Result<Option<Ending>, SessionError> {
+        let mut error = error;
+        let mut told = false;
+        loop {
+            if !matches!(error, RecordError::Write(_)) {
+                return Err(error.into());
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.console.message(&format!("the machine is paused: {error}"));
+            }
+            self.mailbox.wait(Some(RETRY_INTERVAL), false);
+            if let Some(ending) = self.look_outside(vm)? {
+                return Ok(Some(ending));
+            }
+            match vm.retry() {
+                Ok(()) => break,
+                Err(again) => error = again,
+            }
+        }
+        self.console.message("the recording can be written again: the machine goes on");
+        self.restart_clock(vm);
+        Ok(None)
+    }
+
+    /// Time in which the machine stood still is no time for the guest.
+    fn restart_clock(&mut self, vm: &dyn Vm) {
+        if self.clock.is_some() {
+            self.clock = Some(RealClock::start(vm.now(), Instant::now()));
+        }
     }
 
     /// Gives the guest what it takes of the bytes that are there; returns how many.
@@ -163,14 +242,19 @@ impl<'a> Runner<'a> {
         let Some(clock) = &self.clock else {
             // Virtual time does not wait for a timer, only for the outside.
             if wake.is_none() {
-                self.mailbox.wait(None, for_bytes);
+                self.mailbox.wait(Some(LONGEST_REST), for_bytes);
             }
             return;
         };
-        self.mailbox.wait(wake.map(|wake| clock.until(wake, Instant::now())), for_bytes);
-        // Whatever ended the wait happens at the host's time, however short the wait was.
-        let target = clock.target(Instant::now());
-        if target > vm.now() {
+        let until_wake = wake.map(|wake| clock.until(wake, Instant::now()));
+        let news = self.mailbox.wait(Some(until_wake.unwrap_or(LONGEST_REST).min(LONGEST_REST)), for_bytes);
+        let now = Instant::now();
+        let target = clock.target(now);
+        if let Some(wake) = wake.filter(|wake| *wake <= target) {
+            vm.jump_to_timer(wake);
+            self.follow_host_clock(vm);
+        } else if news && target > vm.now() {
+            // What ended the wait happens at the host's time, however short the wait was.
             vm.clock_to(target);
         }
     }
@@ -181,7 +265,9 @@ impl<'a> Runner<'a> {
         match clock.drift(vm.now(), Instant::now()) {
             Drift::None => {}
             Drift::Behind(target) => vm.clock_to(target),
-            Drift::Ahead(by) => self.mailbox.wait(Some(by.min(LONGEST_PAUSE)), self.input.room() > 0),
+            Drift::Ahead(by) => {
+                self.mailbox.wait(Some(by.min(LONGEST_PAUSE)), self.input.room() > 0);
+            },
         }
     }
 }

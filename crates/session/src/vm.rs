@@ -1,9 +1,11 @@
-//! What the session needs of a machine, and how [`machine::Machine`] gives it.
+//! What the loop needs of a machine; [`crate::guest::Guest`] gives it.
 //!
 //! The trait is there for the tests of the loop, which run it with a guest of a few lines.
 
-use machine::{Idle, Input, Machine, StopReason};
-use x86::{InsnCount, VirtualTime};
+use timeline::RecordError;
+use x86::VirtualTime;
+
+use crate::control::{Answer, Command};
 
 /// Why the machine came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,60 +51,33 @@ pub trait Vm {
     fn clock_to(&mut self, time: VirtualTime);
     /// What the serial port and the debug console sent since the last call.
     fn take_output(&mut self) -> (Vec<u8>, Vec<u8>);
-}
-
-impl Vm for Machine {
-    fn run(&mut self, until: u64, jump: bool) -> Stop {
-        let idle = if jump { Idle::Jump } else { Idle::Stop };
-        let reason = loop {
-            match Machine::run(self, InsnCount(until), idle) {
-                // Recordings come from the timeline; a session without one has nothing to answer.
-                StopReason::Request => drop(self.take_requests()),
-                reason => break reason,
-            }
-        };
-        match reason {
-            StopReason::Until => Stop::Until,
-            StopReason::PowerOff => Stop::PowerOff,
-            StopReason::Reset => Stop::Reset,
-            StopReason::TripleFault => Stop::TripleFault,
-            StopReason::DebugExit(status) => Stop::DebugExit(status),
-            StopReason::Idle(wake) => Stop::Idle { wake: (wake != VirtualTime::NEVER).then_some(wake) },
-            StopReason::Halted => Stop::Dead,
-            StopReason::Request => unreachable!("handled above"),
-        }
+    /// Moves the virtual clock of an idle machine to its next timer, at `wake`.
+    fn jump_to_timer(&mut self, wake: VirtualTime) {
+        self.clock_to(wake);
     }
-
-    fn insn_count(&self) -> u64 {
-        Machine::insn_count(self).0
+    /// Looks after the recording; called often.
+    ///
+    /// # Errors
+    /// If something could not be written. Then the machine must wait until [`Self::retry`] succeeds.
+    fn tend(&mut self) -> Result<(), RecordError> {
+        Ok(())
     }
-
-    fn now(&self) -> VirtualTime {
-        Machine::now(self)
+    /// Tries again to write what could not be written.
+    ///
+    /// # Errors
+    /// If it still cannot.
+    fn retry(&mut self) -> Result<(), RecordError> {
+        Ok(())
     }
-
-    fn serial_can_receive(&self) -> bool {
-        Machine::serial_can_receive(self)
+    /// Sentences for the user since the last call.
+    fn take_notices(&mut self) -> Vec<String> {
+        Vec::new()
     }
-
-    fn serial_requests_to_send(&self) -> bool {
-        Machine::serial_requests_to_send(self)
-    }
-
-    fn serial_byte(&mut self, byte: u8) {
-        self.input(Input::SerialByte(byte));
-    }
-
-    fn power_button(&mut self) {
-        self.input(Input::PowerButton);
-    }
-
-    fn clock_to(&mut self, time: VirtualTime) {
-        self.input(Input::ClockTo(time));
-    }
-
-    fn take_output(&mut self) -> (Vec<u8>, Vec<u8>) {
-        let output = Machine::take_output(self);
-        (output.serial, output.debug_console)
+    /// Does what another program asks for and what concerns the machine.
+    ///
+    /// # Errors
+    /// A sentence on why not.
+    fn command(&mut self, command: &Command) -> Answer {
+        Err(format!("{command:?} means nothing here"))
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! A text is written byte by byte, then a command. What the outside makes of it comes back through
 //! the door ([`GuestControl::set_recording`]), so that a replay answers as the recorded run did: a
-//! guest can ask whether it is recorded, and never learns that it is replayed.
+//! guest can ask whether it is recorded, and never learns that it is replayed. The outside is told
+//! when the guest looks for the device, so it need not say to every guest what few ask: recording
+//! a guest that does not ask changes nothing in its machine.
 //!
 //! | offset | read | written |
 //! |---|---|---|
@@ -53,6 +55,8 @@ pub enum ControlRequest {
     Mark(String),
     /// Take a snapshot of this name.
     Snapshot(String),
+    /// The guest looked for the device: it may ask next whether a recording is under way.
+    Looked,
 }
 
 /// The device. `offset` of accesses counts from [`PORT_BASE`].
@@ -101,9 +105,12 @@ impl GuestControl {
 }
 
 impl PortDevice for GuestControl {
-    fn port_read(&mut self, offset: u16, width: Width, _now: VirtualTime, _wires: &mut dyn Wires) -> u32 {
+    fn port_read(&mut self, offset: u16, width: Width, _now: VirtualTime, wires: &mut dyn Wires) -> u32 {
         let value = match offset {
-            0 => SIGNATURE,
+            0 => {
+                wires.control(ControlRequest::Looked);
+                SIGNATURE
+            }
             4 => u32::from(self.recording),
             8 => self.text.len() as u32,
             12 => self.position(),

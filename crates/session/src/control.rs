@@ -1,0 +1,224 @@
+//! The control socket: another program asks the session for things, one JSON object a line each way.
+//!
+//! A request is `{"command": "mark", "name": "login"}`; the answer `{"ok": true, ...}` or
+//! `{"ok": false, "error": "a sentence"}`. A thread for each connection only carries them between socket and
+//! [`Mailbox`]; the machine's thread serves them between two slices.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::mailbox::Mailbox;
+
+/// The longest request in bytes.
+const MAX_LINE_BYTES: u64 = 64 * 1024;
+
+/// What another program asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Record into this file from now on.
+    RecordStart(PathBuf),
+    /// Stop recording.
+    RecordStop,
+    /// Let the machine stand still.
+    Pause,
+    /// Let it run again.
+    Resume,
+    /// Give this instant of the recording a name.
+    Mark(String),
+    /// Save the machine as it stands to this file.
+    Snapshot(PathBuf),
+    /// Tell how things are.
+    Status,
+    /// End the run.
+    Quit,
+}
+
+impl Command {
+    /// As it goes over the socket.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Command::RecordStart(file) => json!({ "command": "record-start", "file": file.to_string_lossy() }),
+            Command::RecordStop => json!({ "command": "record-stop" }),
+            Command::Pause => json!({ "command": "pause" }),
+            Command::Resume => json!({ "command": "resume" }),
+            Command::Mark(name) => json!({ "command": "mark", "name": name }),
+            Command::Snapshot(file) => json!({ "command": "snapshot", "file": file.to_string_lossy() }),
+            Command::Status => json!({ "command": "status" }),
+            Command::Quit => json!({ "command": "quit" }),
+        }
+    }
+
+    /// From a line of the socket.
+    ///
+    /// # Errors
+    /// A sentence on what is wrong with it.
+    pub fn from_json(line: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(line).map_err(|error| format!("a request is one JSON object: {error}"))?;
+        let text = |key: &str| {
+            let text = value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+            text.ok_or_else(|| format!("the request needs \"{key}\", a text"))
+        };
+        Ok(match text("command")? {
+            "record-start" => Command::RecordStart(text("file")?.into()),
+            "record-stop" => Command::RecordStop,
+            "pause" => Command::Pause,
+            "resume" => Command::Resume,
+            "mark" => Command::Mark(text("name")?.into()),
+            "snapshot" => Command::Snapshot(text("file")?.into()),
+            "status" => Command::Status,
+            "quit" => Command::Quit,
+            other => return Err(format!("\"{other}\" is no command")),
+        })
+    }
+}
+
+/// An answer: an object, or a sentence on why there is none.
+pub type Answer = Result<Value, String>;
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked for.
+    pub command: Command,
+    /// Who waits.
+    pub reply: Sender<Answer>,
+}
+
+impl Request {
+    /// Answers. One who has gone away needs no answer.
+    pub fn answer(self, answer: Answer) {
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// A socket that is listened to; it goes away with this.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+}
+
+impl Server {
+    /// Listens at `path` and leaves what comes in `mailbox`.
+    ///
+    /// # Errors
+    /// If something else is there, or the host refuses.
+    pub fn start(path: &Path, mailbox: Arc<Mailbox>) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            // A session that was killed leaves its socket behind; nobody answers there.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
+                fs::remove_file(path)?;
+                UnixListener::bind(path)
+            }
+            result => result,
+        }?;
+        let server = Server { path: path.into() };
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        thread::Builder::new().name("control".into()).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mailbox = Arc::clone(&mailbox);
+                // Without a thread the connection closes, which is an answer.
+                let _ = thread::Builder::new().name("control".into()).spawn(move || serve(&stream, &mailbox));
+            }
+        })?;
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have been removed by hand.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_left_behind(path: &Path) -> bool {
+    UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Carries requests and answers until the other side closes.
+fn serve(stream: &UnixStream, mailbox: &Mailbox) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(MAX_LINE_BYTES).read_line(&mut line) {
+            Ok(len) if len > 0 && line.ends_with('\n') => {}
+            // The end, or a line that is too long or no text: whoever sends such closes.
+            _ => return,
+        }
+        let answer = Command::from_json(line.trim()).and_then(|command| {
+            let (reply, answer) = channel();
+            mailbox.put_request(Request { command, reply });
+            answer.recv().unwrap_or_else(|_| Err("the machine has ended".into()))
+        });
+        let answer = match answer {
+            Ok(mut value) => {
+                value["ok"] = true.into();
+                value
+            }
+            Err(sentence) => json!({ "ok": false, "error": sentence }),
+        };
+        let mut writer = stream;
+        if writeln!(writer, "{answer}").is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks the session that listens at `path`.
+///
+/// # Errors
+/// A sentence: nobody listens there, or the session refuses.
+pub fn ask(path: &Path, command: &Command) -> Answer {
+    let nobody = |error: io::Error| {
+        format!("no session listens at {}: {error}; start one with `chronovisor run --control SOCKET`", path.display())
+    };
+    let mut stream = UnixStream::connect(path).map_err(nobody)?;
+    let lost = |error: io::Error| format!("the connection to the session at {} broke: {error}", path.display());
+    writeln!(stream, "{}", command.to_json()).map_err(lost)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).map_err(lost)?;
+    if line.is_empty() {
+        // A session that was told to quit may be gone before it could answer.
+        let ended = Err("the session ended before it answered".into());
+        return if *command == Command::Quit { Ok(json!({ "ok": true })) } else { ended };
+    }
+    let answer: Value = serde_json::from_str(&line).map_err(|error| format!("the session's answer is no JSON: {error}"))?;
+    match answer.get("error").and_then(Value::as_str) {
+        Some(sentence) => Err(sentence.into()),
+        None => Ok(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_travel_as_json() {
+        let commands = [
+            Command::RecordStart("/tmp/a.cvr".into()),
+            Command::RecordStop,
+            Command::Pause,
+            Command::Resume,
+            Command::Mark("login".into()),
+            Command::Snapshot("/tmp/s.cvr".into()),
+            Command::Status,
+            Command::Quit,
+        ];
+        for command in commands {
+            assert_eq!(Command::from_json(&command.to_json().to_string()), Ok(command));
+        }
+        for wrong in ["", "7", "{}", "{\"command\":\"fly\"}", "{\"command\":\"mark\"}", "{\"command\":\"mark\",\"name\":\"\"}"] {
+            assert!(Command::from_json(wrong).is_err(), "{wrong}");
+        }
+    }
+}

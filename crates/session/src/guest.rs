@@ -1,0 +1,251 @@
+//! The machine and its recording: whatever comes from outside goes through here, is written down if something
+//! records, and reaches the machine.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use machine::{Idle, Input, Machine, StopReason};
+use serde_json::json;
+use timeline::format::records::EndReason;
+use timeline::{Position, RecordError};
+use x86::{InsnCount, VirtualTime};
+
+use crate::control::{Answer, Command};
+use crate::recording::{Description, Recording, StartError};
+use crate::vm::{Stop, Vm};
+
+/// How often what was recorded goes to the file: well below the second that a killed recorder may lose.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A machine that may be recorded.
+pub struct Guest {
+    /// The machine.
+    pub machine: Machine,
+    /// How much earlier than its own power-on the first power-on was.
+    pub base: Position,
+    pub(crate) recording: Option<Recording>,
+    pub(crate) description: Description,
+    /// Where recordings and snapshots go that the guest asks for; `None`: nowhere.
+    pub(crate) guest_files: Option<PathBuf>,
+    /// What the guest was last told about recording; `None`: not known.
+    pub(crate) told: Option<bool>,
+    /// Whether the guest has ever looked for the control device.
+    pub(crate) looked: bool,
+    pub(crate) notices: Vec<String>,
+    flushed: Instant,
+}
+
+impl Guest {
+    /// A machine whose power-on was at `base`; nothing records it yet.
+    pub fn new(machine: Machine, base: Position, description: Description, guest_files: Option<PathBuf>) -> Self {
+        Guest {
+            machine,
+            base,
+            recording: None,
+            description,
+            guest_files,
+            told: None,
+            looked: false,
+            notices: Vec::new(),
+            flushed: Instant::now(),
+        }
+    }
+
+    /// Where the machine stands, counted from the first power-on.
+    pub fn position(&self) -> Position {
+        Position::of(&self.machine).after(self.base)
+    }
+
+    /// `machine`, at power-on, takes the place of this one: a reset.
+    ///
+    /// # Errors
+    /// If the recording cannot go on.
+    pub fn restart(&mut self, machine: Machine) -> Result<(), RecordError> {
+        let end = Position::of(&self.machine);
+        self.base = end.after(self.base);
+        self.machine = machine;
+        (self.told, self.looked) = (None, false);
+        self.recording.as_mut().map_or(Ok(()), |recording| recording.recorder.restart(&mut self.machine, end))
+    }
+
+    /// Starts a recording here.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn start_recording(&mut self, path: &std::path::Path) -> Result<(), StartError> {
+        let recording = Recording::start(&mut self.machine, self.base, path, &self.description)?;
+        self.recording = Some(recording);
+        self.flushed = Instant::now();
+        self.tell();
+        Ok(())
+    }
+
+    /// Ends the recording, if there is one, and waits until it is written.
+    ///
+    /// # Errors
+    /// If it cannot be written. Then nothing is lost, and this may be called again.
+    pub fn finish(&mut self, reason: EndReason, status: u8) -> Result<(), RecordError> {
+        let Some(recording) = &mut self.recording else { return Ok(()) };
+        recording.recorder.finish(&mut self.machine, reason, status)?;
+        self.recording = None;
+        Ok(())
+    }
+
+    /// Ends the recording now, whether or not its end can be written.
+    pub(crate) fn stop_recording(&mut self) -> Answer {
+        let Some(path) = self.recording.as_ref().map(|recording| recording.path.clone()) else {
+            return Err("nothing is being recorded".into());
+        };
+        let result = self.finish(EndReason::Stopped, 0);
+        self.recording = None;
+        self.tell();
+        let file = path.display().to_string();
+        result.map(|()| json!({ "file": file })).map_err(|error| format!("the recording {file} was cut short: {error}"))
+    }
+
+    /// Tells a guest that looked for it whether something records.
+    pub(crate) fn tell(&mut self) {
+        let now = self.recording.is_some();
+        if self.looked && self.told != Some(now) {
+            self.told = Some(now);
+            self.input(Input::Recording(now));
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match &mut self.recording {
+            Some(recording) => recording.recorder.input(&mut self.machine, input),
+            None => self.machine.input(input),
+        }
+    }
+
+    pub(crate) fn mark(&mut self, name: &str) -> Answer {
+        let Some(recording) = &mut self.recording else {
+            return Err("a mark belongs to a recording, and nothing is being recorded".into());
+        };
+        recording.recorder.mark(&mut self.machine, name);
+        let at = self.position();
+        Ok(json!({ "name": name, "insns": at.insns, "virtual_ns": at.time.as_ns() }))
+    }
+
+    /// Saves the machine as it stands: a recording that ends where it begins.
+    pub(crate) fn snapshot(&mut self, path: &std::path::Path) -> Answer {
+        if let Some(recording) = &mut self.recording {
+            // Both ask the machine which pages changed, and it says so only once.
+            recording.recorder.checkpoint(&mut self.machine);
+        }
+        Recording::start(&mut self.machine, self.base, path, &self.description)
+            .and_then(|mut file| Ok(file.recorder.finish(&mut self.machine, EndReason::Stopped, 0)?))
+            .map_err(|error| error.to_string())?;
+        let at = self.position();
+        Ok(json!({ "file": path.display().to_string(), "insns": at.insns, "virtual_ns": at.time.as_ns() }))
+    }
+
+    fn status(&self) -> Answer {
+        let at = self.position();
+        let recording = self.recording.as_ref().map(|recording| {
+            let (file_bytes, checkpoint_bytes) = recording.recorder.sizes();
+            json!({
+                "file": recording.path.display().to_string(),
+                "file_bytes": file_bytes,
+                "checkpoint_bytes": checkpoint_bytes,
+            })
+        });
+        Ok(json!({ "insns": at.insns, "virtual_ns": at.time.as_ns(), "recording": recording }))
+    }
+}
+
+impl Vm for Guest {
+    fn run(&mut self, until: u64, jump: bool) -> Stop {
+        let idle = if jump { Idle::Jump } else { Idle::Stop };
+        let reason = loop {
+            match self.machine.run(InsnCount(until), idle) {
+                StopReason::Request => self.serve_requests(),
+                reason => break reason,
+            }
+        };
+        match reason {
+            StopReason::Until => Stop::Until,
+            StopReason::PowerOff => Stop::PowerOff,
+            StopReason::Reset => Stop::Reset,
+            StopReason::TripleFault => Stop::TripleFault,
+            StopReason::DebugExit(status) => Stop::DebugExit(status),
+            StopReason::Idle(wake) => Stop::Idle { wake: (wake != VirtualTime::NEVER).then_some(wake) },
+            StopReason::Halted => Stop::Dead,
+            StopReason::Request => unreachable!("handled above"),
+        }
+    }
+
+    fn insn_count(&self) -> u64 {
+        self.machine.insn_count().0
+    }
+
+    fn now(&self) -> VirtualTime {
+        self.machine.now()
+    }
+
+    fn serial_can_receive(&self) -> bool {
+        self.machine.serial_can_receive()
+    }
+
+    fn serial_requests_to_send(&self) -> bool {
+        self.machine.serial_requests_to_send()
+    }
+
+    fn serial_byte(&mut self, byte: u8) {
+        self.input(Input::SerialByte(byte));
+    }
+
+    fn power_button(&mut self) {
+        self.input(Input::PowerButton);
+    }
+
+    fn clock_to(&mut self, time: VirtualTime) {
+        self.input(Input::ClockTo(time));
+    }
+
+    fn jump_to_timer(&mut self, wake: VirtualTime) {
+        // The machine would jump there by itself, and a replay lets it: nothing to write down.
+        self.machine.input(Input::ClockTo(wake));
+    }
+
+    fn take_output(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let output = self.machine.take_output();
+        (output.serial, output.debug_console)
+    }
+
+    fn tend(&mut self) -> Result<(), RecordError> {
+        let Some(recording) = &mut self.recording else { return Ok(()) };
+        recording.recorder.poll(&mut self.machine);
+        if self.flushed.elapsed() < FLUSH_INTERVAL {
+            return Ok(());
+        }
+        self.flushed = Instant::now();
+        recording.recorder.flush(&self.machine)
+    }
+
+    fn retry(&mut self) -> Result<(), RecordError> {
+        self.recording.as_mut().map_or(Ok(()), |recording| recording.recorder.retry())
+    }
+
+    fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    fn command(&mut self, command: &Command) -> Answer {
+        match command {
+            Command::RecordStart(path) => {
+                if let Some(recording) = &self.recording {
+                    return Err(format!("{} is being recorded already; stop it first", recording.path.display()));
+                }
+                self.start_recording(path).map_err(|error| error.to_string())?;
+                Ok(json!({ "file": path.display().to_string() }))
+            }
+            Command::RecordStop => self.stop_recording(),
+            Command::Mark(name) => self.mark(name),
+            Command::Snapshot(path) => self.snapshot(path),
+            Command::Status => self.status(),
+            Command::Pause | Command::Resume | Command::Quit => Ok(json!({})),
+        }
+    }
+}
