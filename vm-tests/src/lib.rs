@@ -153,7 +153,7 @@ impl Outcome {
 }
 
 /// The program under test: what `CHRONOVISOR` names, else the one built with the profile `fast`.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let path = std::env::var_os("CHRONOVISOR").map_or_else(|| target().join("fast/chronovisor"), PathBuf::from);
     assert!(path.exists(), "no {}: run `cargo build -p chronovisor --profile fast`", path.display());
     path

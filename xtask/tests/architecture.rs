@@ -19,13 +19,13 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         &["acpi_tables", "blake3", "devices", "linux-loader", "prost", "rustix", "thiserror", "x86", "zerocopy"],
     ),
     ("timeline", &["blake3", "crc32c", "machine", "prost", "rustix", "thiserror", "x86", "zstd"]),
-    ("session", &["blake3", "devices", "machine", "rustix", "serde_json", "signal-hook", "thiserror", "timeline", "x86"]),
+    ("session", &["blake3", "machine", "rustix", "serde_json", "signal-hook", "thiserror", "timeline", "x86"]),
     ("chronovisor", &["anyhow", "clap", "indicatif", "jiff", "serde_json", "session", "timeline"]),
     ("chronoctl", &["libc"]),
     ("bench", &["anyhow"]),
     ("fuzz-cases", &["devices", "machine", "prost", "timeline", "x86"]),
     ("xtask", &["anyhow", "bench"]),
-    ("vm-tests", &["anyhow", "machine", "prost", "x86"]),
+    ("vm-tests", &["anyhow", "machine", "prost", "serde_json", "x86"]),
 ];
 
 /// The crates that are a function of their state and their inputs alone.

@@ -82,14 +82,17 @@ fn ctl(arguments: &Arguments) -> Result<u8, Failure> {
         Ctl::Status => Command::Status,
         Ctl::Quit => Command::Quit,
     };
-    let answer = control::ask(&arguments.socket, &command).map_err(|sentence| Failure::bad_request(anyhow!(sentence)))?;
+    let answer =
+        control::ask(&arguments.socket, &command).map_err(|sentence| Failure::bad_request(anyhow!(sentence)))?;
     print_line(&if arguments.json { answer.to_string() } else { sentence(&command, &answer) })?;
     Ok(0)
 }
 
 /// The session may run in another directory.
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).with_context(|| format!("{} cannot be a path", path.display())).map_err(Failure::bad_request)
+    std::path::absolute(path)
+        .with_context(|| format!("{} cannot be a path", path.display()))
+        .map_err(Failure::bad_request)
 }
 
 fn sentence(command: &Command, answer: &Value) -> String {

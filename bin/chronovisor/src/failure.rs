@@ -53,8 +53,7 @@ pub fn print_line(line: &str) -> Result<(), Failure> {
     match written {
         // Whoever reads only the beginning closes the pipe.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| {
-            Failure::host(anyhow::Error::new(error).context("standard output cannot be written"))
-        }),
+        written => written
+            .map_err(|error| Failure::host(anyhow::Error::new(error).context("standard output cannot be written"))),
     }
 }

@@ -132,10 +132,15 @@ fn text(recording: &Recording) -> String {
         let why = recording.fault().map_or(String::new(), |fault| format!(" ({fault})"));
         lines.push(format!("               it was cut short: the recorder did not end it{why}"));
     }
-    let per_second = if seconds > 0.0 { format!(", {:.0} a second", sizes.log as f64 / seconds) } else { String::new() };
+    let per_second =
+        if seconds > 0.0 { format!(", {:.0} a second", sizes.log as f64 / seconds) } else { String::new() };
     lines.push(format!("file           {} bytes", sizes.file));
     lines.push(format!("  log          {} bytes{per_second}", sizes.log));
-    lines.push(format!("  checkpoints  {} bytes, {} with the initial state", sizes.checkpoints, recording.checkpoints().len()));
+    lines.push(format!(
+        "  checkpoints  {} bytes, {} with the initial state",
+        sizes.checkpoints,
+        recording.checkpoints().len()
+    ));
     let counts: Vec<String> = inputs(recording).iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     lines.push(format!("inputs         {}", if counts.is_empty() { "none".into() } else { counts.join(", ") }));
     lines.extend(recording.marks().map(|(name, at)| format!("mark           {name} at {at}")));

@@ -7,9 +7,11 @@ mod events;
 mod failure;
 mod info;
 mod options;
+mod pack;
 mod progress;
 mod replay;
 mod run;
+mod tree;
 mod values;
 mod verify;
 
@@ -35,6 +37,8 @@ enum Command {
     Info(info::Arguments),
     Events(events::Arguments),
     Ctl(ctl::Arguments),
+    Pack(pack::Arguments),
+    Tree(tree::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::main(&arguments),
         Command::Events(arguments) => events::main(&arguments),
         Command::Ctl(arguments) => ctl::main(&arguments),
+        Command::Pack(arguments) => pack::main(&arguments),
+        Command::Tree(arguments) => tree::main(&arguments),
     }
 }
 

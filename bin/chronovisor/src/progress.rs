@@ -12,7 +12,8 @@ pub fn bar(len: u64, unit: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let template = format!("{{wide_bar}} {{percent}} %  {{human_pos}} of {{human_len}} {unit}  {{per_sec}}  {{eta}} left");
+    let template =
+        format!("{{wide_bar}} {{percent}} %  {{human_pos}} of {{human_len}} {unit}  {{per_sec}}  {{eta}} left");
     let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr_with_hz(4));
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);

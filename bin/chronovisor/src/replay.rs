@@ -87,7 +87,8 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 
 fn replay(arguments: &Arguments) -> Result<u8, Failure> {
     let Arguments { live, .. } = arguments;
-    let for_live = live.record.is_some() || live.control.is_some() || live.guest_files.is_some() || live.clock.is_some();
+    let for_live =
+        live.record.is_some() || live.control.is_some() || live.guest_files.is_some() || live.clock.is_some();
     if !arguments.go_live && (for_live || live.max_insns.is_some() || live.no_reboot) {
         return Err(Failure::bad_request(anyhow::anyhow!(
             "a replay takes no inputs and cannot be changed: --record, --control, --guest-files, --clock, --max-insns \
@@ -172,7 +173,9 @@ fn json(report: &ReplayReport) -> Value {
 fn sentence(report: &ReplayReport) -> String {
     let what = match report.replayed {
         Replayed::Matched => "the replay matched: it ended in the recorded state",
-        Replayed::Different => "the replay ended in another state than the recorded run; `chronovisor verify` finds where it began",
+        Replayed::Different => {
+            "the replay ended in another state than the recorded run; `chronovisor verify` finds where it began"
+        }
         Replayed::CutShort => {
             "the replay came to the last that was written of this recording, which was cut short: there is no digest to compare with"
         }
@@ -181,7 +184,10 @@ fn sentence(report: &ReplayReport) -> String {
     };
     let seconds = report.virtual_ns as f64 / 1e9;
     let host = report.host_time.as_secs_f64();
-    format!("chronovisor: {what}, at instruction {}, {seconds:.3} s of its time, after {host:.3} s of the host's", report.insns)
+    format!(
+        "chronovisor: {what}, at instruction {}, {seconds:.3} s of its time, after {host:.3} s of the host's",
+        report.insns
+    )
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ impl Command {
     /// # Errors
     /// A sentence on what is wrong with it.
     pub fn from_json(line: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(line).map_err(|error| format!("a request is one JSON object: {error}"))?;
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| format!("a request is one JSON object: {error}"))?;
         let text = |key: &str| {
             let text = value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
             text.ok_or_else(|| format!("the request needs \"{key}\", a text"))
@@ -191,7 +192,8 @@ pub fn ask(path: &Path, command: &Command) -> Answer {
         let ended = Err("the session ended before it answered".into());
         return if *command == Command::Quit { Ok(json!({ "ok": true })) } else { ended };
     }
-    let answer: Value = serde_json::from_str(&line).map_err(|error| format!("the session's answer is no JSON: {error}"))?;
+    let answer: Value =
+        serde_json::from_str(&line).map_err(|error| format!("the session's answer is no JSON: {error}"))?;
     match answer.get("error").and_then(Value::as_str) {
         Some(sentence) => Err(sentence.into()),
         None => Ok(answer),
@@ -217,7 +219,9 @@ mod tests {
         for command in commands {
             assert_eq!(Command::from_json(&command.to_json().to_string()), Ok(command));
         }
-        for wrong in ["", "7", "{}", "{\"command\":\"fly\"}", "{\"command\":\"mark\"}", "{\"command\":\"mark\",\"name\":\"\"}"] {
+        for wrong in
+            ["", "7", "{}", "{\"command\":\"fly\"}", "{\"command\":\"mark\"}", "{\"command\":\"mark\",\"name\":\"\"}"]
+        {
             assert!(Command::from_json(wrong).is_err(), "{wrong}");
         }
     }

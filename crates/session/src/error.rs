@@ -46,7 +46,9 @@ pub enum SessionError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// The recorded machine is off where it should go on.
-    #[error("at the end of this recording the machine has ended; --to names an earlier position to go live at, such as end-1s")]
+    #[error(
+        "at the end of this recording the machine has ended; --to names an earlier position to go live at, such as end-1s"
+    )]
     Ended,
 }
 
@@ -55,9 +57,9 @@ impl SessionError {
     pub fn status(&self) -> u8 {
         match self {
             SessionError::Replay(ReplayError::Diverged { .. }) => STATUS_DIFFERENT,
-            SessionError::Host { .. } | SessionError::Record(_) | SessionError::StartRecording(StartError::Record(_)) => {
-                STATUS_HOST_FAILURE
-            }
+            SessionError::Host { .. }
+            | SessionError::Record(_)
+            | SessionError::StartRecording(StartError::Record(_)) => STATUS_HOST_FAILURE,
             _ => STATUS_BAD_REQUEST,
         }
     }

@@ -61,11 +61,11 @@ impl Guest {
     /// # Errors
     /// If the recording cannot go on.
     pub fn restart(&mut self, machine: Machine) -> Result<(), RecordError> {
-        let end = Position::of(&self.machine);
-        self.base = end.after(self.base);
-        self.machine = machine;
+        self.base = self.position();
+        let mut old = std::mem::replace(&mut self.machine, machine);
         (self.told, self.looked) = (None, false);
-        self.recording.as_mut().map_or(Ok(()), |recording| recording.recorder.restart(&mut self.machine, end))
+        let recording = self.recording.as_mut();
+        recording.map_or(Ok(()), |recording| recording.recorder.restart(&mut old, &mut self.machine))
     }
 
     /// Starts a recording here.

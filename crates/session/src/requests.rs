@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use devices::guest_control::ControlRequest;
+use machine::ControlRequest;
 
 use crate::control::Answer;
 use crate::guest::Guest;

@@ -38,7 +38,8 @@ pub fn run(config: SessionConfig) -> Result<Report, SessionError> {
     let guest = Guest::new(machine, Position::default(), description, config.options.guest_files.clone());
     let outside = Outside { mailbox, console: Console::default(), start };
     live::run(guest, outside, &config.options, &mut |rtc| {
-        boot(&config.boot, MachineConfig { rtc_start_unix_seconds: rtc.seconds(&config.machine), ..config.machine }).map(Some)
+        boot(&config.boot, MachineConfig { rtc_start_unix_seconds: rtc.seconds(&config.machine), ..config.machine })
+            .map(Some)
     })
 }
 

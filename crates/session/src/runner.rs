@@ -25,7 +25,7 @@ use x86::VirtualTime;
 /// The longest wait before the session looks outside again, while the machine could run.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait while the machine does nothing: a recording is looked after at least as often.
-const LONGEST_REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_millis(100);
 /// How often a recording that cannot be written is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -267,7 +267,7 @@ impl<'a> Runner<'a> {
             Drift::Behind(target) => vm.clock_to(target),
             Drift::Ahead(by) => {
                 self.mailbox.wait(Some(by.min(LONGEST_PAUSE)), self.input.room() > 0);
-            },
+            }
         }
     }
 }

@@ -111,7 +111,10 @@ mod tests {
     }
 
     fn control() -> Control<Device> {
-        Control::find(Device::default()).expect("the device has its signature")
+        let mut control = Control::find(Device::default()).expect("the device has its signature");
+        // That it was looked for is told, for whoever can say whether it is recorded.
+        assert_eq!(std::mem::take(&mut control.ports.requests.0), [ControlRequest::Looked]);
+        control
     }
 
     #[test]

@@ -1,0 +1,155 @@
+//! Recordings of running machines: over the control socket, with the recorder killed, and on a full disk.
+
+mod recording_support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use recording_support::{Program, ended, json, scratch, scribbler};
+use vm_tests::Rng;
+
+/// Rounds of a guest that does not end while a test looks at it.
+const FOR_EVER: u32 = u32::MAX;
+
+/// Asks again until the program is there to answer.
+fn ctl(socket: &str, arguments: &[&str]) -> serde_json::Value {
+    for _ in 0..600 {
+        let outcome = Program::new(&[&["ctl", socket, "--json"], arguments].concat()).run();
+        if outcome.status == Some(0) {
+            return json(&outcome.console);
+        }
+        assert!(outcome.errors.contains("no session listens"), "{arguments:?}: {}", outcome.errors);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the control socket never answered");
+}
+
+/// A machine under way with a control socket.
+fn controlled(more: &[&str]) -> (Child, String) {
+    let (kernel, socket) = (scribbler(FOR_EVER), scratch("socket"));
+    let kernel = kernel.to_str().expect("a plain path");
+    let options = [&["run", "--kernel", kernel, "--memory", "32M", "--control", &socket], more].concat();
+    (Program::new(&options).spawn(), socket)
+}
+
+#[test]
+fn a_session_is_recorded_from_its_middle() {
+    let (mut child, socket) = controlled(&[]);
+    let (file, snapshot) = (scratch("middle.cvr"), scratch("snapshot.cvr"));
+    assert_eq!(ctl(&socket, &["status"])["recording"], serde_json::Value::Null);
+    let refused = Program::new(&["ctl", &socket, "mark", "early"]).run().expect_status(2);
+    assert!(refused.errors.contains("nothing is being recorded"), "{}", refused.errors);
+
+    ctl(&socket, &["record", "start", &file]);
+    let again = Program::new(&["ctl", &socket, "record", "start", &file]).run().expect_status(2);
+    assert!(again.errors.contains("already"), "{}", again.errors);
+    let mark = ctl(&socket, &["mark", "here"]);
+    let taken = ctl(&socket, &["snapshot", &snapshot]);
+    assert_eq!(ctl(&socket, &["pause"])["state"], "paused");
+    let first = ctl(&socket, &["status"]);
+    assert_eq!(ctl(&socket, &["status"])["insns"], first["insns"]);
+    assert_eq!(ctl(&socket, &["resume"])["state"], "running");
+    ctl(&socket, &["record", "stop"]);
+    ctl(&socket, &["quit"]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(10));
+
+    let info = json(&Program::new(&["info", &file, "--json"]).run().expect_status(0).console);
+    assert_eq!(info["marks"][0]["insns"], mark["insns"]);
+    assert!(info["start"]["insns"].as_u64() > Some(0), "{info}");
+    assert_eq!(info["end_reason"], "stopped");
+    Program::new(&["verify", &file]).run().expect_status(0);
+    Program::new(&["replay", &file]).run().expect_status(0);
+    let at_mark = Program::new(&["replay", &file, "--to", "here+1000i", "--digest"]).run().expect_status(0);
+    assert_eq!(Some(at_mark.insns()), mark["insns"].as_u64().map(|insns| insns + 1000));
+
+    // A snapshot is a place to go on from, the same as in the recording.
+    let on = taken["insns"].as_u64().expect("a number") + 1_000_000;
+    let options = ["--go-live", "--clock", "virtual", "--max-insns", &on.to_string(), "--digest"];
+    let live = Program::new(&[&["replay", &snapshot], options.as_slice()].concat()).run().expect_status(8);
+    let replayed = Program::new(&["replay", &file, "--to", &on.to_string(), "--digest"]).run();
+    if replayed.status == Some(0) {
+        assert_eq!(live.digest, replayed.digest);
+    }
+    ended(&[&file, &snapshot]);
+}
+
+#[test]
+fn a_killed_recorder_leaves_a_recording_that_replays() {
+    let times = if std::env::var_os("CHRONOVISOR_LONG").is_some() { 200 } else { 6 };
+    let mut rng = Rng::new(1);
+    let mut whole = 0;
+    for time in 0..times {
+        let file = scratch("killed.cvr");
+        let (mut child, socket) = controlled(&["--record", &file]);
+        ctl(&socket, &["status"]);
+        std::thread::sleep(Duration::from_millis(rng.below(1500)));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        let outcome = Program::new(&["info", &file, "--json"]).run();
+        if outcome.status == Some(2) {
+            assert!(outcome.errors.contains("initial state"), "{time}: {}", outcome.errors);
+        } else {
+            whole += 1;
+            let info = json(&outcome.expect_status(0).console);
+            assert_eq!(info["cut_short"], true, "{time}");
+            let verified = Program::new(&["verify", &file]).run().expect_status(0);
+            assert!(verified.console.contains("cut short"), "{}", verified.console);
+        }
+        ended(&[&file]);
+    }
+    assert!(whole > times / 2, "only {whole} of {times} recordings had begun");
+}
+
+/// A small file system that is unmounted at the end.
+struct SmallDisk(String);
+
+impl SmallDisk {
+    /// `None`, said loudly, if this host does not let the test mount one.
+    fn mount(size: &str) -> Option<Self> {
+        let path = scratch("small-disk");
+        std::fs::create_dir_all(&path).expect("the scratch directory can be written");
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none", &path]).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(SmallDisk(path));
+        }
+        eprintln!("SKIPPED: a recording on a full disk: mounting a small tmpfs needs root");
+        None
+    }
+
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let status = Command::new("mount").args(["-o", &options, &self.0]).status();
+        assert!(status.expect("mount can be started").success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_machine_waits_for_room_and_nothing_is_lost() {
+    let Some(disk) = SmallDisk::mount("4m") else { return };
+    let file = format!("{}/full.cvr", disk.0);
+    let kernel = scribbler(12);
+    let kernel = kernel.to_str().expect("a plain path");
+    let options = ["run", "--kernel", kernel, "--memory", "32M", "--debug-exit", "--record", &file];
+    let mut child = Program::new(&options).spawn();
+    let mut errors = BufReader::new(child.stderr.take().expect("it is a pipe"));
+    let mut line = String::new();
+    errors.read_line(&mut line).expect("standard error is text");
+    assert!(line.contains("paused") && line.contains("when there is room"), "{line}");
+    disk.resize("512m");
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).expect("standard error is text");
+    assert!(rest.contains("goes on"), "{rest}");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1), "{rest}");
+    let verified = Program::new(&["verify", &file]).run().expect_status(0);
+    assert!(verified.console.contains("the same"), "{}", verified.console);
+    let replay = Program::new(&["replay", &file]).run().expect_status(0);
+    assert_eq!(replay.console, ".".repeat(12));
+}
