@@ -1,5 +1,6 @@
 //! An error and the exit status that goes with it.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use session::SessionError;
@@ -36,7 +37,8 @@ pub fn exit(result: Result<u8, Failure>) -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            eprintln!("chronovisor: {:#}", failure.error);
+            // Where standard error is gone, too, the exit status still says what happened.
+            let _ = writeln!(std::io::stderr(), "chronovisor: {:#}", failure.error);
             ExitCode::from(failure.status)
         }
     }
@@ -47,7 +49,6 @@ pub fn exit(result: Result<u8, Failure>) -> ExitCode {
 /// # Errors
 /// If it cannot be written.
 pub fn print_line(line: &str) -> Result<(), Failure> {
-    use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     match written {

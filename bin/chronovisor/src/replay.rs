@@ -1,8 +1,10 @@
 //! `chronovisor replay`: runs a recording again, and goes live from it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use serde_json::{Value, json};
 use session::{ClockMode, ReplayConfig, ReplayReport, Replayed, Speed};
 use timeline::PositionSpec;
@@ -140,12 +142,8 @@ fn print_report(report: &ReplayReport, arguments: &Arguments) -> anyhow::Result<
     } else if let (true, Some(digest)) = (arguments.digest, &report.digest) {
         options::print_digest(digest, report.insns, report.console_in_line)?;
     }
-    if arguments.json {
-        eprintln!("{}", json(report));
-    } else {
-        eprintln!("{}", sentence(report));
-    }
-    Ok(())
+    let summary = if arguments.json { json(report).to_string() } else { sentence(report) };
+    writeln!(std::io::stderr(), "{summary}").context("the report cannot be written to standard error")
 }
 
 fn name(replayed: &Replayed) -> &'static str {
