@@ -163,3 +163,45 @@ fn debians_boot_is_recorded_in_a_small_log() {
     assert!(info["file_bytes"].as_u64().is_some_and(|bytes| bytes <= 150 << 20), "{info}");
     ended(&[&file]);
 }
+
+#[test]
+fn software_in_the_guest_asks_for_recordings() {
+    let directory = scratch("guest-files");
+    std::fs::create_dir_all(&directory).expect("the scratch directory can be written");
+    let script = "chronoctl status\nchronoctl record start mine\nchronoctl status\nchronoctl mark hello\n\
+                  echo $((6 * 7))-ok\nchronoctl record stop\nchronoctl record start ../evil\nexit\n";
+    let run = Guest::linux()
+        .append("quiet chronovisor.shell")
+        .options(&["--guest-files", &directory])
+        .stdin_file(script)
+        .run()
+        .expect_status(0)
+        .expect_console("not recorded");
+    assert!(run.errors.contains("started the recording") && run.errors.contains("../evil"), "{}", run.errors);
+
+    let file = format!("{directory}/mine.cvr");
+    // It begins in the middle of the run, and ends before the guest hears that it has.
+    let replay = Program::new(&["replay", &file]).run().expect_status(0).expect_console("recorded");
+    replay.expect_console("42-ok");
+    let info = json(&Program::new(&["info", &file, "--json"]).run().expect_status(0).console);
+    assert_eq!((&info["marks"][0]["name"], &info["inputs"]["recording"]), (&"hello".into(), &1.into()));
+    assert_eq!(std::fs::read_dir(&directory).expect("the directory").count(), 1);
+    ended(&[&file]);
+}
+
+#[test]
+fn a_packed_recording_is_the_same_recording() {
+    let (file, run) = recorded();
+    for more in [[].as_slice(), &["--without-checkpoints"]] {
+        let packed = scratch("packed.cvr");
+        let options = [&["pack", &file, "-o", &packed, "--json"], more].concat();
+        assert_eq!(json(&Program::new(&options).run().expect_status(0).console)["file"], packed.as_str());
+        let replay = Program::new(&["replay", &packed, "--digest"]).run().expect_status(0);
+        assert_eq!((&replay.digest, &replay.console), (&run.digest, &run.console));
+        Program::new(&["verify", &packed]).run().expect_status(0);
+        let again = Program::new(&["pack", &file, "-o", &packed]).run().expect_status(2);
+        assert!(again.errors.contains("cannot create"), "{}", again.errors);
+    }
+    let tree = Program::new(&["tree", "/nowhere"]).run().expect_status(2);
+    assert!(tree.errors.contains("no tree"), "{}", tree.errors);
+}
