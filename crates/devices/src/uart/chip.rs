@@ -165,7 +165,7 @@ impl Chip {
 
     /// Notes that time has come to `now`: the character timeout may be over.
     pub fn advance(&mut self, now: VirtualTime) {
-        if now >= self.timeout_at {
+        if now >= self.timeout_at && self.timeout_at != VirtualTime::NEVER {
             self.timeout_at = VirtualTime::NEVER;
             self.timeout_pending = true;
         }

@@ -15,13 +15,13 @@ impl Vcpu {
         self.gpr[RSP] & self.mode.sp_mask
     }
 
-    /// Sets the stack pointer; the register's bits outside the stack's width stay.
+    /// Sets the stack pointer. A 16-bit stack leaves the rest of the register as it is; a 32-bit one
+    /// clears the upper half, as every 32-bit write does, so that 64-bit code finds it clear.
     #[inline(always)]
     pub fn set_stack_pointer(&mut self, value: u64) {
         let mask = self.mode.sp_mask;
-        // A write of ESP in 32-bit stacks clears the upper half of RSP only in 64-bit mode, where
-        // the mask is full; elsewhere the upper half is not visible.
-        self.gpr[RSP] = (self.gpr[RSP] & !mask) | (value & mask);
+        let kept = if mask == 0xffff { self.gpr[RSP] & !mask } else { 0 };
+        self.gpr[RSP] = kept | (value & mask);
     }
 
     /// The linear address of `bytes` bytes of stack at `sp`.

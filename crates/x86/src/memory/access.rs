@@ -406,7 +406,8 @@ impl Vcpu {
         Ok(())
     }
 
-    fn check_alignment(&mut self, linear: u64, bytes: usize, view: u8) -> Result<(), Trap> {
+    /// #AC(0) for a misaligned access where alignment is checked.
+    pub(crate) fn check_alignment(&mut self, linear: u64, bytes: usize, view: u8) -> Result<(), Trap> {
         if view == view::USER_ALIGN && !linear.is_multiple_of(bytes as u64) {
             return Err(self.raise_with(vector::AC, 0));
         }

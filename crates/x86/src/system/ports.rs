@@ -149,7 +149,10 @@ fn input_string<const BYTES: u8>(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> 
     }
     let offset = cpu.gpr[RDI] & Vcpu::string_mask(op);
     let linear = cpu.linear(seg::ES, offset, u64::from(BYTES), true)?;
+    // Whatever can fault must do so before the port is read: a device gives its byte only once.
     cpu.probe(env, op, linear, usize::from(BYTES), Intent::Write)?;
+    let view = cpu.mode.view;
+    cpu.check_alignment(linear, usize::from(BYTES), view)?;
     let value = cpu.port_in(env, op, port, BYTES);
     match BYTES {
         1 => cpu.store(env, op, linear, value as u8)?,
