@@ -38,10 +38,22 @@ pub fn exit(result: Result<u8, Failure>) -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
             // Where standard error is gone, too, the exit status still says what happened.
-            let _ = writeln!(std::io::stderr(), "chronovisor: {:#}", failure.error);
+            let _ = writeln!(std::io::stderr(), "chronovisor: {}", sentence(&failure.error));
             ExitCode::from(failure.status)
         }
     }
+}
+
+/// The error with its causes; many say their cause themselves, and none is said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |mut said, cause| {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+        said
+    })
 }
 
 /// Writes a line to standard output.
@@ -56,5 +68,18 @@ pub fn print_line(line: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written
             .map_err(|error| Failure::host(anyhow::Error::new(error).context("standard output cannot be written"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = std::io::Error::other("the disk is full");
+        let own =
+            anyhow::Error::new(cause).context("cannot write the file: the disk is full").context("packing failed");
+        assert_eq!(sentence(&own), "packing failed: cannot write the file: the disk is full");
     }
 }
