@@ -235,6 +235,10 @@ fn set_events(state: &mut CpuState, script: &mut Script<'_>) {
     }
     if kind & 16 != 0 {
         state.activity = u32::from(script.u8() % 2);
+        if state.activity == 1 {
+            // A halted vCPU is in no shadow.
+            state.shadow = 0;
+        }
     }
     if kind & 32 != 0 {
         state.debug_pending = 1 << 14;
