@@ -69,6 +69,14 @@ fn restore() {
 }
 
 #[test]
+#[ignore = "minutes"]
+fn long() {
+    for (name, _) in TARGETS {
+        smoke(name, 30_000, 1024);
+    }
+}
+
+#[test]
 fn every_target_has_its_file() {
     for (name, _) in TARGETS {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz_targets").join(format!("{name}.rs"));
