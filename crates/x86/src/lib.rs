@@ -12,6 +12,8 @@ pub mod flags;
 pub mod interp;
 pub mod memory;
 pub mod model;
+#[cfg(test)]
+mod no_board;
 pub mod op;
 pub mod save;
 pub mod segment;

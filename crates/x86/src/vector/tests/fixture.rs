@@ -1,13 +1,13 @@
 //! A vCPU in 64-bit mode with a little memory, and a way to execute one instruction on it.
 
 use super::super::{host_lacks, prepare};
-use crate::bus::{Bus, Signals};
 use crate::decode::{self, Decoded};
 use crate::fault::{Exception, Flow};
 use crate::flags::LazyFlags;
 use crate::memory::phys::OwnedMemory;
 use crate::memory::tlb::Tlb;
 use crate::model::CpuModel;
+use crate::no_board::NoBoard;
 use crate::op::Env;
 use crate::segment::{ATTR_CODE, ATTR_L, ATTR_P, ATTR_RW, ATTR_S, Segment, TableRegister, seg};
 use crate::units::{GuestPhysAddr, InsnCount};
@@ -19,39 +19,6 @@ pub const PAGE: u64 = 0x1_f000;
 pub const ABSENT: u64 = 0x2_0000;
 /// Read-only.
 pub const READ_ONLY: u64 = 0x2_1000;
-
-struct NoBoard;
-
-impl Bus for NoBoard {
-    fn port_read(&mut self, _: u16, _: u8, _: InsnCount) -> u32 {
-        0
-    }
-    fn port_write(&mut self, _: u16, _: u8, _: u32, _: InsnCount) {}
-    fn mmio_read(&mut self, _: GuestPhysAddr, _: u8, _: InsnCount) -> u64 {
-        0
-    }
-    fn mmio_write(&mut self, _: GuestPhysAddr, _: u8, _: u64, _: InsnCount) {}
-    fn msr_read(&mut self, _: u32, _: InsnCount) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _: u32, _: u64, _: InsnCount) -> Option<()> {
-        None
-    }
-    fn cr8(&mut self) -> u8 {
-        0
-    }
-    fn set_cr8(&mut self, _: u8, _: InsnCount) {}
-    fn tsc(&mut self, _: InsnCount) -> u64 {
-        0
-    }
-    fn set_tsc_offset(&mut self, _: u64, _: InsnCount) {}
-    fn acknowledge_interrupt(&mut self, _: InsnCount) -> Option<u8> {
-        None
-    }
-    fn signals(&mut self) -> Signals {
-        Signals { interrupt: false, attention: false, until: InsnCount(u64::MAX) }
-    }
-}
 
 /// True if the host executes AVX; what needs it is skipped, loudly, where it does not.
 pub fn has_avx() -> bool {

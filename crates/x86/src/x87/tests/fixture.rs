@@ -1,9 +1,9 @@
 //! A vCPU without paging in any mode, and a way to execute one instruction on it.
 
-use crate::bus::{Bus, Signals};
 use crate::fault::{Exception, Flow};
 use crate::memory::phys::OwnedMemory;
 use crate::model::CpuModel;
+use crate::no_board::NoBoard;
 use crate::op::{AddressMode, Env, Op, Repeat};
 use crate::segment::{ATTR_CODE, ATTR_DB, ATTR_L, ATTR_P, ATTR_RW, ATTR_S, Segment, seg};
 use crate::units::{GuestPhysAddr, InsnCount};
@@ -14,39 +14,6 @@ use iced_x86::{Decoder, DecoderOptions, Register};
 pub const OPERAND: u64 = 0x2000;
 /// End of memory: what lies behind is not RAM.
 const MEMORY_BYTES: u64 = 0x8000;
-
-struct NoBoard;
-
-impl Bus for NoBoard {
-    fn port_read(&mut self, _: u16, _: u8, _: InsnCount) -> u32 {
-        0
-    }
-    fn port_write(&mut self, _: u16, _: u8, _: u32, _: InsnCount) {}
-    fn mmio_read(&mut self, _: GuestPhysAddr, _: u8, _: InsnCount) -> u64 {
-        0
-    }
-    fn mmio_write(&mut self, _: GuestPhysAddr, _: u8, _: u64, _: InsnCount) {}
-    fn msr_read(&mut self, _: u32, _: InsnCount) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _: u32, _: u64, _: InsnCount) -> Option<()> {
-        None
-    }
-    fn cr8(&mut self) -> u8 {
-        0
-    }
-    fn set_cr8(&mut self, _: u8, _: InsnCount) {}
-    fn tsc(&mut self, _: InsnCount) -> u64 {
-        0
-    }
-    fn set_tsc_offset(&mut self, _: u64, _: InsnCount) {}
-    fn acknowledge_interrupt(&mut self, _: InsnCount) -> Option<u8> {
-        None
-    }
-    fn signals(&mut self) -> Signals {
-        Signals { interrupt: false, attention: false, until: InsnCount(u64::MAX) }
-    }
-}
 
 /// A vCPU and its memory.
 pub struct Fixture {
