@@ -104,11 +104,6 @@ impl GuestMemory {
         self.layout.offset_of(addr).map(|offset| (offset / PAGE_SIZE) as usize)
     }
 
-    /// True if `len` bytes at `addr` (within one page) are RAM.
-    pub fn is_ram(&self, addr: GuestPhysAddr) -> bool {
-        self.layout.offset_of(addr).is_some()
-    }
-
     /// The bytes of the page at `page`, if it is RAM.
     #[inline]
     pub(crate) fn page(&self, page: GuestPhysAddr) -> Option<&[u8; PAGE_SIZE as usize]> {
