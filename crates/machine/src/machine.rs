@@ -117,6 +117,14 @@ impl Machine {
     /// # Errors
     /// If the configuration is impossible or the host has no memory for it.
     pub fn new(config: MachineConfig) -> Result<Self, MachineError> {
+        Self::with_engine(config, Box::new(Interpreter::new()))
+    }
+
+    /// The same, executed by `engine`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_engine(config: MachineConfig, engine: Box<dyn Engine + Send>) -> Result<Self, MachineError> {
         if !(1..=8).contains(&config.vcpus) {
             return Err(MachineError::Vcpus(config.vcpus));
         }
@@ -142,7 +150,7 @@ impl Machine {
             turns: Turns::new(config.chaos_seed),
             memory,
             ram,
-            engine: Box::new(Interpreter::new()),
+            engine,
         };
         for vcpu in &mut machine.vcpus[1..] {
             vcpu.activity = Activity::WaitForSipi;

@@ -8,6 +8,7 @@ pub mod checkpoints;
 mod difference;
 pub mod encoder;
 pub mod format;
+pub mod maker;
 pub mod pack;
 pub mod page_cache;
 pub mod page_hashes;
@@ -28,6 +29,7 @@ mod worker;
 pub mod writer;
 
 pub use format::records::{BootDescription, RecordingHeader};
+pub use maker::MachineMaker;
 pub use position::Position;
 pub use recorder::{RecordError, Recorder, RecorderOptions};
 pub use recording::{OpenError, Recording};

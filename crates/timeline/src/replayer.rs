@@ -14,6 +14,7 @@ use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output
 use crate::checkpoints::{FileMaps, MemoryCheckpoint, MemoryCheckpoints};
 use crate::format::records::CheckpointKind;
 use crate::format::{FormatError, PAGE_BYTES};
+use crate::maker::MachineMaker;
 use crate::page_cache::PageCache;
 use crate::page_hashes::PageHashes;
 use crate::page_map::{PageMap, PageRef, is_zero, page_of};
@@ -97,6 +98,7 @@ pub struct Live {
 pub struct Replayer {
     pub(crate) recording: Arc<Recording>,
     pub(crate) machine: Machine,
+    maker: MachineMaker,
     base: Position,
     /// Events that were given.
     cursor: usize,
@@ -130,16 +132,30 @@ impl Replayer {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_memory(recording: Arc<Recording>, budget_bytes: u64, interval: u64) -> Result<Self, ReplayError> {
+        Self::with_maker(recording, MachineMaker::default(), budget_bytes, interval)
+    }
+
+    /// The same on machines of `maker`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_maker(
+        recording: Arc<Recording>,
+        maker: MachineMaker,
+        budget_bytes: u64,
+        interval: u64,
+    ) -> Result<Self, ReplayError> {
         let snapshot = &recording.header().snapshot;
         if !snapshot.is_empty() {
             return Err(ReplayError::NeedsSnapshot(snapshot.clone()));
         }
         let config = recording.config()?;
-        let machine = Machine::new(config)?;
+        let machine = maker.make(config)?;
         let pages = config.ram_bytes / PAGE_BYTES as u64;
         let mut replayer = Replayer {
             recording,
             machine,
+            maker,
             base: Position::default(),
             cursor: 0,
             restarts: 0,
@@ -323,7 +339,7 @@ impl Replayer {
             if config.ram_bytes != self.machine.config().ram_bytes {
                 return Err(FormatError::Content("a restart changes the amount of RAM").into());
             }
-            self.machine = Machine::new(config)?;
+            self.machine = self.maker.make(config)?;
             self.machine.take_dirty_pages();
             self.map = PageMap::zero(map.len());
             self.changed.clear();

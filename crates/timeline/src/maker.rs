@@ -1,0 +1,50 @@
+//! How machines are made, which decides what executes them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use machine::{Machine, MachineConfig, MachineError};
+
+type Make = dyn Fn(MachineConfig) -> Result<Machine, MachineError> + Send + Sync;
+
+/// Makes machines that one engine executes.
+#[derive(Clone)]
+pub struct MachineMaker {
+    engine: String,
+    make: Arc<Make>,
+}
+
+impl MachineMaker {
+    /// Machines made by `make`, executed by the engine that recordings call `engine`.
+    pub fn new(
+        engine: &str,
+        make: impl Fn(MachineConfig) -> Result<Machine, MachineError> + Send + Sync + 'static,
+    ) -> Self {
+        MachineMaker { engine: engine.into(), make: Arc::new(make) }
+    }
+
+    /// The engine's name.
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// A machine at power-on with empty RAM.
+    ///
+    /// # Errors
+    /// If the configuration is impossible or the host has no memory for it.
+    pub fn make(&self, config: MachineConfig) -> Result<Machine, MachineError> {
+        (self.make)(config)
+    }
+}
+
+impl Default for MachineMaker {
+    fn default() -> Self {
+        MachineMaker::new("interpreter", Machine::new)
+    }
+}
+
+impl fmt::Debug for MachineMaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MachineMaker").field(&self.engine).finish()
+    }
+}
