@@ -24,6 +24,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("chronoctl", &["libc"]),
     ("bench", &["anyhow"]),
     ("fuzz-cases", &["devices", "machine", "prost", "timeline", "x86"]),
+    ("host-cpu", &["iced-x86", "libc", "x86"]),
     ("xtask", &["anyhow", "bench"]),
     ("vm-tests", &["anyhow", "machine", "prost", "serde_json", "x86"]),
 ];

@@ -184,15 +184,15 @@ impl Builder<'_> {
 
     /// With a 32-bit address size the upper half of a register does not matter: make it bad.
     fn dirty(&mut self, value: u64, short: bool) -> u64 {
-        if short { value & 0xffff_ffff | self.rng.next() << 32 } else { value }
+        if short { value & 0xffff_ffff | self.rng.bits() << 32 } else { value }
     }
 
     fn displacement(&mut self) -> (i64, u32) {
         let full = if self.bitness == 64 { 8 } else { 4 };
         match self.rng.below(3) {
             0 => (0, 0),
-            1 => (i64::from(self.rng.next() as i8), 1),
-            _ => (i64::from(self.rng.next() as i32), full),
+            1 => (i64::from(self.rng.bits() as i8), 1),
+            _ => (i64::from(self.rng.bits() as i32), full),
         }
     }
 
@@ -216,7 +216,7 @@ impl Builder<'_> {
         let scale = self.rng.pick(&[1, 2, 4, 8]);
         let (disp, size) = self.displacement();
         let offset = match self.rng.below(3) {
-            0 => self.rng.next(),
+            0 => self.rng.bits(),
             1 => self.rng.below(256).wrapping_neg(),
             _ => self.rng.below(256),
         };

@@ -1,5 +1,6 @@
 //! Runs cases on both CPUs, counts them by form and reports what differs.
 
+use crate::NewEngine;
 use crate::case::{self, Case};
 use crate::compare::{Outcome, differences};
 use crate::guest::Guest;
@@ -34,9 +35,9 @@ struct Tally {
 }
 
 impl Campaign {
-    /// Both CPUs, with the same memory.
-    pub fn new() -> Self {
-        let (mut host, mut guest, pool) = (Host::take(), Guest::new(CpuModel::V3), case::pool());
+    /// The host's CPU and one that an engine executes, with the same memory.
+    pub fn new(engine: NewEngine) -> Self {
+        let (mut host, mut guest, pool) = (Host::take(), Guest::new(CpuModel::V3, engine()), case::pool());
         host.code().fill(FILL);
         let read_only = (WRITABLE_BYTES, pool[..PAGE as usize].to_vec());
         let mut data = vec![0; WRITABLE_BYTES + PAGE as usize];

@@ -50,8 +50,8 @@ pub fn of_bytes(all: &[Code], cs: u16, rng: &mut Rng) -> Option<Case> {
     let code = rng.pick(all);
     let mut case = of_form(code, cs, rng)?;
     match rng.below(8) {
-        0 => case.bytes = (0..15).map(|_| rng.next() as u8).collect(),
-        1 => case.bytes[0] = rng.next() as u8,
+        0 => case.bytes = (0..15).map(|_| rng.bits() as u8).collect(),
+        1 => case.bytes[0] = rng.bits() as u8,
         2 | 3 => insert_prefix(&mut case.bytes, rng),
         4 => {
             insert_prefix(&mut case.bytes, rng);
@@ -76,7 +76,7 @@ pub fn of_bytes(all: &[Code], cs: u16, rng: &mut Rng) -> Option<Case> {
 
 fn insert_prefix(bytes: &mut Vec<u8>, rng: &mut Rng) {
     let prefix = match rng.below(3) {
-        0 => 0x40 | rng.next() as u8 & 15,
+        0 => 0x40 | rng.bits() as u8 & 15,
         _ => rng.pick(&[0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x3e, 0x26, 0x36, 0x64, 0x65, 0x66]),
     };
     let at = rng.below(3).min(bytes.len() as u64) as usize;

@@ -33,7 +33,7 @@ const ALWAYS: u64 = 0x202;
 
 /// Random registers, without regard to any instruction.
 pub fn state(rng: &mut Rng) -> State {
-    let mut rflags = ALWAYS | rng.next() & FLAGS;
+    let mut rflags = ALWAYS | rng.bits() & FLAGS;
     if !rng.one_in(4) {
         rflags &= !DIRECTION;
     }
@@ -77,31 +77,31 @@ fn segment_base(rng: &mut Rng) -> u64 {
 }
 
 fn mxcsr(rng: &mut Rng) -> u32 {
-    let masks = if rng.one_in(8) { rng.next() as u32 & 0x1f80 } else { 0x1f80 };
+    let masks = if rng.one_in(8) { rng.bits() as u32 & 0x1f80 } else { 0x1f80 };
     let modes = match rng.below(4) {
-        0 => rng.next() as u32 & 0xe040,
-        1 => rng.next() as u32 & 0x6000,
+        0 => rng.bits() as u32 & 0xe040,
+        1 => rng.bits() as u32 & 0x6000,
         _ => 0,
     };
-    let sticky = if rng.one_in(4) { rng.next() as u32 & 0x3f } else { 0 };
+    let sticky = if rng.one_in(4) { rng.bits() as u32 & 0x3f } else { 0 };
     masks | modes | sticky
 }
 
 fn x87(rng: &mut Rng) -> X87 {
-    let masks = if rng.one_in(8) { rng.next() as u16 & 0x3f } else { 0x3f };
+    let masks = if rng.one_in(8) { rng.bits() as u16 & 0x3f } else { 0x3f };
     let precision = rng.pick(&[0x300, 0x300, 0x300, 0x200, 0]);
-    let rounding = if rng.one_in(2) { 0 } else { rng.next() as u16 & 0xc00 };
+    let rounding = if rng.one_in(2) { 0 } else { rng.bits() as u16 & 0xc00 };
     let control = masks | precision | rounding | 0x40;
-    let mut status = rng.next() as u16 & 0x7f00;
+    let mut status = rng.bits() as u16 & 0x7f00;
     if rng.one_in(4) {
-        status |= rng.next() as u16 & 0x7f;
+        status |= rng.bits() as u16 & 0x7f;
     }
     if status & !control & 0x3f != 0 {
         status |= 0x8080;
     }
     let valid = match rng.below(4) {
-        0 => rng.next() as u8,
-        1 => rng.next() as u8 | rng.next() as u8,
+        0 => rng.bits() as u8,
+        1 => rng.bits() as u8 | rng.bits() as u8,
         _ => 0xff,
     };
     X87 { control, status, valid, opcode: 0, ip: 0, dp: 0, st: std::array::from_fn(|_| values::extended(rng)) }

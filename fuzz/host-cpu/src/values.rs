@@ -43,9 +43,9 @@ pub fn integer(rng: &mut Rng) -> u64 {
     let value = match rng.below(8) {
         0..=2 => rng.pick(&INTEGERS),
         3 => rng.below(64),
-        4 => rng.next() >> rng.below(64),
-        5 => u64::from_le_bytes([rng.next() as u8; 8]),
-        _ => rng.next(),
+        4 => rng.bits() >> rng.below(64),
+        5 => u64::from_le_bytes([rng.bits() as u8; 8]),
+        _ => rng.bits(),
     };
     match rng.below(8) {
         0 => !value,
@@ -84,10 +84,10 @@ const F32: [u32; 24] = [
 fn binary32(rng: &mut Rng) -> u32 {
     let value = match rng.below(4) {
         0 | 1 => rng.pick(&F32),
-        2 => 0x3f80_0000 + (rng.next() as u32 & 0x07ff_ffff),
-        _ => rng.next() as u32,
+        2 => 0x3f80_0000 + (rng.bits() as u32 & 0x07ff_ffff),
+        _ => rng.bits() as u32,
     };
-    value ^ (rng.next() as u32 & 0x8000_0000)
+    value ^ (rng.bits() as u32 & 0x8000_0000)
 }
 
 const F64: [u64; 22] = [
@@ -118,10 +118,10 @@ const F64: [u64; 22] = [
 fn binary64(rng: &mut Rng) -> u64 {
     let value = match rng.below(4) {
         0 | 1 => rng.pick(&F64),
-        2 => 0x3ff0_0000_0000_0000 + (rng.next() & 0x00ff_ffff_ffff_ffff),
-        _ => rng.next(),
+        2 => 0x3ff0_0000_0000_0000 + (rng.bits() & 0x00ff_ffff_ffff_ffff),
+        _ => rng.bits(),
     };
-    value ^ (rng.next() & 1 << 63)
+    value ^ (rng.bits() & 1 << 63)
 }
 
 /// Sixteen bytes: floats, integers or noise.
@@ -130,7 +130,7 @@ pub fn lane(rng: &mut Rng) -> [u64; 2] {
         0 | 1 => std::array::from_fn(|_| u64::from(binary32(rng)) | u64::from(binary32(rng)) << 32),
         2 | 3 if rng.one_in(2) => std::array::from_fn(|_| binary64(rng)),
         2 | 3 => std::array::from_fn(|_| integer(rng)),
-        _ => std::array::from_fn(|_| rng.next()),
+        _ => std::array::from_fn(|_| rng.bits()),
     }
 }
 
@@ -139,18 +139,18 @@ pub fn extended(rng: &mut Rng) -> u128 {
     let significand = match rng.below(6) {
         0 => 1 << 63,
         1 => rng.pick(&[0, 1, 1 << 62, 3 << 62, u64::MAX, (1 << 63) | 1, 0xbfff_ffff_ffff_ffff]),
-        2 => (1 << 63) | rng.next() << rng.below(64),
-        3 => rng.next(),
-        _ => rng.next() | 1 << 63,
+        2 => (1 << 63) | rng.bits() << rng.below(64),
+        3 => rng.bits(),
+        _ => rng.bits() | 1 << 63,
     };
     let exponent = match rng.below(8) {
         0 => rng.pick(&[0, 1, 0x3c00, 0x3f80, 0x3ffe, 0x3fff, 0x4000, 0x403e, 0x43ff, 0x7ffe, 0x7fff]),
-        1 => rng.next() & 0x7fff,
+        1 => rng.bits() & 0x7fff,
         2 => 0x3fff,
         3 => 0x3fff + rng.below(70),
         _ => 0x3fff - 20 + rng.below(40),
     };
-    let sign = rng.next() & 0x8000;
+    let sign = rng.bits() & 0x8000;
     u128::from(significand) | u128::from(exponent | sign) << 64
 }
 
@@ -176,7 +176,7 @@ pub fn data_address(rng: &mut Rng) -> u64 {
 pub fn bad_address(rng: &mut Rng) -> u64 {
     match rng.below(4) {
         0 => 0x8000_0000_0000u64.wrapping_sub(rng.below(40)),
-        1 => rng.next(),
+        1 => rng.bits(),
         2 => rng.below(64),
         _ => 1 << 63 | data_address(rng),
     }

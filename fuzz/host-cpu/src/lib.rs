@@ -1,4 +1,4 @@
-//! The campaign that holds the interpreter against the host's own CPU: random instances of every
+//! The campaign that holds an engine against the host's own CPU: random instances of every
 //! instruction form that the CPU model offers run on both, and everything they leave behind
 //! must be equal.
 //!
@@ -6,22 +6,21 @@
 //! alone, in each of the tests asked for. `CHRONOVISOR_LONG=1` runs a hundred times as many, `CHRONOVISOR_CASES=n` runs n;
 //! `CHRONOVISOR_SEED` gives another seed, `CHRONOVISOR_FORM=text` only forms with that in their name,
 //! and `CHRONOVISOR_COUNTS=1` prints the count of every form.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a test talks to the world
 #![allow(unsafe_code, missing_docs)]
 
 mod campaign;
-mod case;
+pub mod case;
 mod compare;
-mod forms;
+pub mod forms;
 mod generate;
 mod guest;
 mod host;
 mod layout;
 mod native;
-mod operands;
-mod regressions;
-mod rng;
-mod state;
+pub mod operands;
+pub mod regressions;
+pub mod rng;
+pub mod state;
 mod undefined;
 mod values;
 
@@ -30,7 +29,10 @@ use case::Case;
 use iced_x86::Code;
 use layout::{CS_32, CS_64};
 use rng::Rng;
-use x86::CpuModel;
+use x86::{CpuModel, Engine};
+
+/// Makes the engine that the host's CPU is compared with.
+pub type NewEngine = fn() -> Box<dyn Engine>;
 
 const SEED: u64 = 1;
 const MODEL: CpuModel = CpuModel::V3;
@@ -53,14 +55,14 @@ fn plan(short: u64) -> (u64, std::ops::Range<u64>) {
 }
 
 /// Runs the cases that `draw` makes.
-fn run(name: &str, short: u64, selected: &[Code], draw: impl Fn(u64, &mut Rng) -> Option<Case>) {
+fn run(new: NewEngine, name: &str, short: u64, selected: &[Code], draw: impl Fn(u64, &mut Rng) -> Option<Case>) {
     if let Some(reason) = host::unsuitable() {
         println!("SKIPPED: {name}: {reason}");
         return;
     }
     let (seed, indices) = plan(short);
     let single = indices.end - indices.start == 1;
-    let mut campaign = Campaign::new();
+    let mut campaign = Campaign::new(new);
     let mut skipped = 0;
     for index in indices {
         let label = format!("{seed}:{index} ({name})");
@@ -87,40 +89,57 @@ fn forms(bitness: u32) -> Vec<Code> {
     forms
 }
 
-/// Cases of every form in a code segment of `bitness` bits.
-fn every_form(name: &str, short: u64, bitness: u32, cs: u16) {
+/// Code segments of both sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bits {
+    /// 64-bit mode.
+    B64,
+    /// Compatibility mode.
+    B32,
+}
+
+impl Bits {
+    fn parts(self) -> (u32, u16) {
+        match self {
+            Bits::B64 => (64, CS_64),
+            Bits::B32 => (32, CS_32),
+        }
+    }
+}
+
+/// Cases of every form in code of one size, `short` of them in an ordinary run.
+///
+/// # Panics
+/// If the CPUs differ.
+pub fn every_form(new: NewEngine, bits: Bits, short: u64) {
+    let (bitness, cs) = bits.parts();
     let forms = forms(bitness);
-    run(name, short, &forms, |index, rng| {
+    run(new, &format!("{bitness}-bit forms"), short, &forms, |index, rng| {
         let code = forms[index as usize % forms.len()];
         (0..50).find_map(|_| generate::of_form(code, cs, rng))
     });
 }
 
-/// Cases of bytes near those of a form.
-fn any_bytes(name: &str, short: u64, bitness: u32, cs: u16) {
+/// Cases of bytes near those of a form, `short` of them in an ordinary run.
+///
+/// # Panics
+/// If the CPUs differ.
+pub fn any_bytes(new: NewEngine, bits: Bits, short: u64) {
+    let (bitness, cs) = bits.parts();
     let forms = forms(bitness);
-    run(name, short, &[], |_, rng| {
+    run(new, &format!("{bitness}-bit bytes"), short, &[], |_, rng| {
         let case = generate::of_bytes(&forms, cs, rng)?;
         (!generate::on_one_side_only(&case.insn, MODEL)).then_some(case)
     });
 }
 
-#[test]
-fn every_form_of_64_bit_code() {
-    every_form("64-bit forms", 200_000, 64, CS_64);
-}
-
-#[test]
-fn bytes_that_may_be_no_64_bit_instruction() {
-    any_bytes("64-bit bytes", 100_000, 64, CS_64);
-}
-
-#[test]
-fn every_form_of_32_bit_code() {
-    every_form("32-bit forms", 100_000, 32, CS_32);
-}
-
-#[test]
-fn bytes_that_may_be_no_32_bit_instruction() {
-    any_bytes("32-bit bytes", 50_000, 32, CS_32);
+/// Differences that were found once.
+///
+/// # Panics
+/// If the CPUs differ.
+pub fn regressions(new: NewEngine) {
+    for (name, regression) in regressions::ALL {
+        println!("{name}");
+        regression(new);
+    }
 }

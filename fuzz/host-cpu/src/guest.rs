@@ -1,4 +1,4 @@
-//! The interpreter's side: a bare machine with the same memory, ring 3, and exceptions that end
+//! The engine's side: a bare machine with the same memory, ring 3, and exceptions that end
 //! in a halt which tells their vector.
 
 use crate::layout::*;
@@ -7,7 +7,7 @@ use x86::flags::LazyFlags;
 use x86::memory::phys::OwnedMemory;
 use x86::segment::{Segment, TableRegister, seg};
 use x86::vcpu::{Activity, Shadow, cr};
-use x86::{Bus, CpuModel, Engine, Exit, GuestPhysAddr, InsnCount, Interpreter, Signals, Vcpu};
+use x86::{Bus, CpuModel, Engine, Exit, GuestPhysAddr, InsnCount, Signals, Vcpu};
 
 /// Guest-physical places.
 const PML4: u64 = 0x1000;
@@ -40,17 +40,16 @@ pub struct Guest {
     ram: OwnedMemory,
     cpu: Vcpu,
     template: Vcpu,
-    interpreter: Interpreter,
+    engine: Box<dyn Engine>,
     next_table: u64,
 }
 
 impl Guest {
-    /// A machine whose CPU is `model`.
-    pub fn new(model: CpuModel) -> Self {
+    /// A machine whose CPU is `model`, executed by `engine`.
+    pub fn new(model: CpuModel, engine: Box<dyn Engine>) -> Self {
         let cpu = Vcpu::new(model, 0, 1);
         let ram = OwnedMemory::new(RAM_BYTES);
-        let mut guest =
-            Guest { ram, template: cpu.clone(), cpu, interpreter: Interpreter::new(), next_table: FIRST_TABLE };
+        let mut guest = Guest { ram, template: cpu.clone(), cpu, engine, next_table: FIRST_TABLE };
         guest.map_everything();
         guest.write_tables();
         guest.enter_long_mode();
@@ -166,7 +165,7 @@ impl Guest {
         let limit = self.cpu.count + MAX_STEPS;
         let mut bus = NoBoard;
         loop {
-            match self.interpreter.run(&mut self.cpu, &mut self.ram.memory, &mut bus, limit) {
+            match self.engine.run(&mut self.cpu, &mut self.ram.memory, &mut bus, limit) {
                 Exit::Yield => {}
                 Exit::Halted => break,
                 other => panic!("the case did not come to an exception: {other:?}"),
