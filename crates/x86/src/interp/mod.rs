@@ -6,6 +6,7 @@
 //! that was overwritten. Where a block cannot be used (an instruction that crosses pages, a
 //! code segment's limit) single instructions are decoded in [`crossing`].
 
+pub mod accelerator;
 mod blocks;
 mod crossing;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::op::{Env, Op};
 use crate::segment::seg;
 use crate::units::{GuestPhysAddr, InsnCount};
 use crate::vcpu::{Activity, GPR_PAGE_RIP, Shadow, Vcpu};
+use accelerator::{Accelerator, NoAccelerator};
 use blocks::BlockCache;
 use crossing::CrossingCache;
 
@@ -46,7 +48,8 @@ enum Next {
 }
 
 /// What became of an attempt to run code.
-enum Ran {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
     /// Go on; nothing changed that an event could depend on.
     Chained,
     /// Go on, after a look at the world.
@@ -65,9 +68,12 @@ impl Interpreter {
 
     /// Runs block after block, as long as nothing but near jumps happens between them.
     #[inline(always)]
-    fn run_blocks(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
+    fn run_blocks<A: Accelerator>(&mut self, accelerator: &mut A, cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
         loop {
-            let ran = self.run_code(cpu, env, false);
+            let ran = match accelerator.run(cpu, env) {
+                Some(ran) => ran,
+                None => self.run_code(accelerator, cpu, env, false),
+            };
             if !matches!(ran, Ran::Chained) || cpu.count >= env.until {
                 return ran;
             }
@@ -76,8 +82,14 @@ impl Interpreter {
 
     /// Runs one block, or the part of it before `env.until`, or one instruction of it.
     #[inline(always)]
-    fn run_code(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, single: bool) -> Ran {
-        match self.find_code(cpu, env) {
+    fn run_code<A: Accelerator>(
+        &mut self,
+        accelerator: &mut A,
+        cpu: &mut Vcpu,
+        env: &mut Env<'_>,
+        single: bool,
+    ) -> Ran {
+        match self.find_code(accelerator, cpu, env) {
             Ok(Code::Block { first, len, bytes }) => {
                 let whole = !single && within_limit(cpu, bytes);
                 let len = if whole { u64::from(len).min(env.until - cpu.count) as usize } else { 1 };
@@ -94,7 +106,12 @@ impl Interpreter {
     }
 
     /// Finds or decodes the code at RIP, and sets the base that RIPs are counted from.
-    fn find_code(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Result<Code, Trap> {
+    fn find_code<A: Accelerator>(
+        &mut self,
+        accelerator: &mut A,
+        cpu: &mut Vcpu,
+        env: &mut Env<'_>,
+    ) -> Result<Code, Trap> {
         let base = if cpu.is_64bit() { 0 } else { cpu.seg[seg::CS].base };
         let mut linear = cpu.rip.wrapping_add(base);
         if !cpu.is_64bit() {
@@ -105,7 +122,7 @@ impl Interpreter {
         }
         let page = cpu.fetch_page(env, linear)?;
         if env.mem.has_stale_code() {
-            self.drop_stale_code(env.mem);
+            self.drop_stale_code(accelerator, env.mem);
         }
         let at = GuestPhysAddr(page.0 | linear & 0xfff);
         cpu.gpr[GPR_PAGE_RIP] = cpu.rip.wrapping_sub(linear & 0xfff);
@@ -172,28 +189,64 @@ impl Interpreter {
     }
 
     /// Runs one instruction under single step, shadow or resume flag.
-    fn run_single(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
+    fn run_single<A: Accelerator>(&mut self, accelerator: &mut A, cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
         let stepping = cpu.rflags_system & flags::TF != 0;
         // What a shadow holds back comes behind one iteration of a repeated string instruction.
         let shadowed = std::mem::take(&mut cpu.shadow) != Shadow::None;
         cpu.rflags_system &= !flags::RF;
         if !stepping && !shadowed {
-            return self.run_code(cpu, env, true);
+            return self.run_code(accelerator, cpu, env, true);
         }
         if stepping {
             // Entering a handler, by the instruction itself or by its fault, takes the trap away.
             cpu.debug_pending |= crate::system::debug::DR6_BS;
         }
         let until = std::mem::replace(&mut env.until, cpu.count + 1);
-        let ran = self.run_code(cpu, env, true);
+        let ran = self.run_code(accelerator, cpu, env, true);
         env.until = until;
         ran
     }
 
     /// Drops the code of pages that were written to.
-    fn drop_stale_code(&mut self, memory: &mut GuestMemory) {
+    fn drop_stale_code<A: Accelerator>(&mut self, accelerator: &mut A, memory: &mut GuestMemory) {
         for page in memory.take_stale_code() {
             self.blocks.drop_page(page);
+            accelerator.drop_page(page);
+        }
+    }
+
+    /// As [`Engine::run`], with `accelerator` executing what it can.
+    pub fn run_with<A: Accelerator>(
+        &mut self,
+        accelerator: &mut A,
+        vcpu: &mut Vcpu,
+        memory: &mut GuestMemory,
+        bus: &mut dyn Bus,
+        until: InsnCount,
+    ) -> Exit {
+        // Other vCPUs may have made pages hold code since this one ran.
+        vcpu.tlb.refresh_code_pages(memory);
+        let mut env = Env { mem: memory, bus, leave: false, bus_touched: true, until, extra_steps: 0 };
+        let mut interrupt = false;
+        loop {
+            if env.bus_touched {
+                env.bus_touched = false;
+                let signals = env.bus.signals();
+                env.until = until.min(signals.until);
+                interrupt = signals.interrupt;
+                if signals.attention {
+                    return Exit::Attention;
+                }
+            }
+            let ran = match self.next(vcpu, &mut env, interrupt) {
+                Next::Run { single: false } => self.run_blocks(accelerator, vcpu, &mut env),
+                Next::Run { single: true } => self.run_single(accelerator, vcpu, &mut env),
+                Next::Again => Ran::On,
+                Next::Exit(exit) => return exit,
+            };
+            if let Ran::Exit(exit) = ran {
+                return exit;
+            }
         }
     }
 }
@@ -268,9 +321,10 @@ fn execute(cpu: &mut Vcpu, env: &mut Env<'_>, ops: &[Op]) -> Ran {
     finish(cpu, env, op, last)
 }
 
-/// Accounts for the block's last instruction that ran.
+/// Accounts for the last instruction that ran of a block, `op`, whose `exec` gave `outcome`: count, RIP,
+/// delivery of a fault.
 #[inline(always)]
-fn finish(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, outcome: Result<Flow, Trap>) -> Ran {
+pub fn finish(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, outcome: Result<Flow, Trap>) -> Ran {
     let before = cpu.count + u64::from(op.idx) + env.extra_steps;
     match outcome {
         Ok(flow) => {
@@ -311,30 +365,7 @@ fn finish(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op, outcome: Result<Flow, Trap
 
 impl Engine for Interpreter {
     fn run(&mut self, vcpu: &mut Vcpu, memory: &mut GuestMemory, bus: &mut dyn Bus, until: InsnCount) -> Exit {
-        // Other vCPUs may have made pages hold code since this one ran.
-        vcpu.tlb.refresh_code_pages(memory);
-        let mut env = Env { mem: memory, bus, leave: false, bus_touched: true, until, extra_steps: 0 };
-        let mut interrupt = false;
-        loop {
-            if env.bus_touched {
-                env.bus_touched = false;
-                let signals = env.bus.signals();
-                env.until = until.min(signals.until);
-                interrupt = signals.interrupt;
-                if signals.attention {
-                    return Exit::Attention;
-                }
-            }
-            let ran = match self.next(vcpu, &mut env, interrupt) {
-                Next::Run { single: false } => self.run_blocks(vcpu, &mut env),
-                Next::Run { single: true } => self.run_single(vcpu, &mut env),
-                Next::Again => Ran::On,
-                Next::Exit(exit) => return exit,
-            };
-            if let Ran::Exit(exit) = ran {
-                return exit;
-            }
-        }
+        self.run_with(&mut NoAccelerator, vcpu, memory, bus, until)
     }
 
     fn forget(&mut self, memory: &mut GuestMemory) {
