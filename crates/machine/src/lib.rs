@@ -8,6 +8,7 @@ pub mod board;
 pub mod boot;
 pub mod clock;
 pub mod input;
+pub mod inspect;
 pub mod machine;
 pub mod memory_map;
 pub mod pages;

@@ -5,7 +5,7 @@
 //! [`replayer`] (who runs it again).
 
 pub mod checkpoints;
-mod difference;
+pub mod difference;
 pub mod encoder;
 pub mod format;
 pub mod maker;

@@ -238,6 +238,17 @@ impl Replayer {
         Ok(self.hashes.as_ref().map_or([0; 32], |hashes| hashes.digest(&state)))
     }
 
+    /// The pages of RAM that hold something else in `other`, a replay of a machine with as much RAM.
+    ///
+    /// # Errors
+    /// If the host does not tell about RAM.
+    pub fn differing_pages(&mut self, other: &mut Replayer) -> Result<Vec<u64>, ReplayError> {
+        self.digest()?;
+        other.digest()?;
+        let (Some(one), Some(other)) = (&self.hashes, &other.hashes) else { return Ok(Vec::new()) };
+        Ok((0..self.map.len()).filter(|&page| one.get(page) != other.get(page)).collect())
+    }
+
     /// Goes to `target`, forwards or back.
     ///
     /// # Errors
