@@ -215,6 +215,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_in_a_saved_state_is_as_at_power_on() {
+        let mut machine = machine();
+        let power_on = machine.digest();
+        machine.input(crate::Input::SerialByte(b'a'));
+        machine.input(crate::Input::Key(vec![0x1c]));
+        assert_ne!(machine.digest(), power_on);
+        let mut state = machine.save();
+        let ram = machine.ram_bytes().to_vec();
+        state.board = None;
+        machine.restore(state.clone(), &ram).expect("a state without devices");
+        assert_eq!(machine.digest(), power_on);
+        state.board = Some(crate::board::BoardState::default());
+        machine.restore(state, &ram).expect("a state without any device's state");
+        assert_eq!(machine.digest(), power_on);
+    }
+
+    #[test]
     fn the_digest_sees_where_bytes_lie_and_not_which_pages_the_host_holds() {
         let (empty, mut touched, mut low, mut high) = (machine(), machine(), machine(), machine());
         touched.ram.write(0x20_0000, &[0; 8192]).expect("within RAM");
