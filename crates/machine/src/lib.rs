@@ -11,6 +11,7 @@ pub mod input;
 pub mod inspect;
 pub mod machine;
 pub mod memory_map;
+pub mod page_hashes;
 pub mod pages;
 pub mod ram;
 pub mod save;
