@@ -1,6 +1,6 @@
 //! A bare-metal guest: its source, the machine it runs on, and how it should end.
 
-use machine::{BootSource, Input, Machine, MachineConfig, StopReason};
+use machine::{BootSource, EngineKind, Input, Machine, MachineConfig, StopReason};
 use x86::CpuModel;
 
 use crate::runs::{self, Outcome, Scenario};
@@ -93,15 +93,16 @@ impl BareGuest {
     }
 
     /// A machine with the guest loaded.
-    pub fn machine(&self, kernel: &[u8]) -> Machine {
-        let mut machine = Machine::new(self.config).expect("the guests' machine is a small one");
+    pub fn machine(&self, kernel: &[u8], engine: EngineKind) -> Machine {
+        let machine = Machine::executed_by(self.config, engine);
+        let mut machine = machine.unwrap_or_else(|error| panic!("the guests' machine is a small one: {error}"));
         let source = BootSource { kernel, kernel_name: self.source, initrd: None, initrd_name: "", command_line: "" };
         machine.load(&source).expect("the guest is a multiboot kernel");
         machine
     }
 
-    fn scenario<'a>(&'a self, make: &'a dyn Fn() -> Machine) -> Scenario<'a> {
-        Scenario { make, inputs: &self.inputs, max_insns: MAX_INSNS }
+    fn scenario<'a>(&'a self, make: &'a dyn Fn(EngineKind) -> Machine) -> Scenario<'a> {
+        Scenario { make, engine: EngineKind::Interpreter, inputs: &self.inputs, max_insns: MAX_INSNS }
     }
 
     /// Runs it once, with nothing demanded.
@@ -110,7 +111,7 @@ impl BareGuest {
     /// If it cannot be assembled.
     pub fn run_once(&self) -> anyhow::Result<Outcome> {
         let kernel = self.kernel()?;
-        Ok(runs::straight(&self.scenario(&|| self.machine(&kernel))))
+        Ok(runs::straight(&self.scenario(&|engine| self.machine(&kernel, engine))))
     }
 
     /// Runs it in every way of [`runs`] and demands that it ends as it should, with the same bits each time.
@@ -123,7 +124,7 @@ impl BareGuest {
             return None;
         }
         let kernel = self.kernel().unwrap_or_else(|error| panic!("{error:#}"));
-        let make = || self.machine(&kernel);
+        let make = |engine| self.machine(&kernel, engine);
         let scenario = self.scenario(&make);
         let first = runs::straight(&scenario);
         let name = self.source;
@@ -133,18 +134,28 @@ impl BareGuest {
             first.insns, first.debug_console
         );
         assert_eq!(runs::straight(&scenario), first, "{name}: a second run differs");
-        for seed in SEEDS {
-            // Some cuttings are of very short pieces only, as many as a quick test can have.
-            let longest = if first.insns < 400_000 { 1 << (4 * seed) } else { (first.insns / 20).max(1000) };
-            let pieces = runs::in_pieces(&scenario, longest, seed);
-            assert_eq!(pieces, first, "{name}: a run in pieces differs (seed {seed})");
-            let saved = runs::through_saved_state(&scenario, first.insns, 6, seed);
-            assert_eq!(saved, first, "{name}: a run through saved state differs (seed {seed})");
-        }
+        self.check_ways(&scenario, &first, SEEDS);
         let from = Rng::new(first.insns).below(first.insns);
         let steps = runs::each_step_in_a_fresh_machine(&scenario, from, from + WINDOW);
         assert_eq!(steps, first, "{name}: a run with fresh machines from step {from} on differs");
+        let translated = Scenario { engine: EngineKind::Translator, ..scenario };
+        assert_eq!(runs::straight(&translated), first, "{name}: a run by the translator differs");
+        // One cutting, of pieces that are neither very short nor very long: the ways themselves have been held above.
+        self.check_ways(&translated, &first, 2..3);
         Some(first)
+    }
+
+    /// Runs it in pieces and through saved state, once for each seed, and demands the outcome of a run in one go.
+    fn check_ways(&self, scenario: &Scenario<'_>, first: &Outcome, seeds: std::ops::Range<u64>) {
+        let (name, engine) = (self.source, scenario.engine);
+        for seed in seeds {
+            // Some cuttings are of very short pieces only, as many as a quick test can have.
+            let longest = if first.insns < 400_000 { 1 << (4 * seed) } else { (first.insns / 20).max(1000) };
+            let pieces = runs::in_pieces(scenario, longest, seed);
+            assert_eq!(pieces, *first, "{name}, {engine:?}: a run in pieces differs (seed {seed})");
+            let saved = runs::through_saved_state(scenario, first.insns, 6, seed);
+            assert_eq!(saved, *first, "{name}, {engine:?}: a run through saved state differs (seed {seed})");
+        }
     }
 
     /// Runs it with each step from `from` on in a fresh machine, and demands the outcome of a run in one go.
@@ -153,7 +164,7 @@ impl BareGuest {
     /// If it differs, or the guest cannot be assembled.
     pub fn check_each_step(&self, from: u64) {
         let kernel = self.kernel().unwrap_or_else(|error| panic!("{error:#}"));
-        let make = || self.machine(&kernel);
+        let make = |engine| self.machine(&kernel, engine);
         let scenario = self.scenario(&make);
         let first = runs::straight(&scenario);
         let steps = runs::each_step_in_a_fresh_machine(&scenario, from, first.insns);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use machine::{BootSource, Machine, MachineConfig};
+use machine::{BootSource, EngineKind, Machine, MachineConfig};
 use x86::CpuModel;
 
 use crate::{assemble, cpio, guest_directory};
@@ -103,7 +103,13 @@ impl Debian {
 
     /// The machine at power-on with the kernel loaded.
     pub fn machine(&self) -> Machine {
-        let mut machine = self.empty_machine();
+        self.executed_by(EngineKind::Interpreter)
+    }
+
+    /// The machine at power-on with the kernel loaded, executed by `engine`.
+    pub fn executed_by(&self, engine: EngineKind) -> Machine {
+        let machine = Machine::executed_by(self.config, engine);
+        let mut machine = machine.unwrap_or_else(|error| panic!("the configuration is a possible one: {error}"));
         let source = BootSource {
             kernel: &self.kernel,
             kernel_name: "vmlinuz",

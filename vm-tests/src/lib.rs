@@ -11,6 +11,7 @@ pub mod bare_metal;
 #[allow(dead_code, reason = "the tests use fewer kinds of file than the initramfs")]
 mod cpio;
 pub mod debian;
+pub mod lockstep;
 mod rng;
 pub mod runs;
 pub mod state_file;

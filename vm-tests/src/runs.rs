@@ -1,15 +1,17 @@
 //! Runs a machine to its end in different ways that must all give the same bits: in one go, cut into
 //! pieces of random length, and saved and restored into fresh machines at random points.
 
-use machine::{Idle, Input, Machine, StopReason};
+use machine::{EngineKind, Idle, Input, Machine, StopReason};
 use x86::InsnCount;
 
 use crate::Rng;
 
 /// What is run: everything that the outcome may depend on.
 pub struct Scenario<'a> {
-    /// Makes a machine at power-on with its kernel loaded; each call gives the same.
-    pub make: &'a dyn Fn() -> Machine,
+    /// Makes a machine at power-on with its kernel loaded, executed by this engine; each call gives the same.
+    pub make: &'a dyn Fn(EngineKind) -> Machine,
+    /// What executes it. The outcome does not depend on that.
+    pub engine: EngineKind,
     /// What comes from outside, with the step before which it comes, in order.
     pub inputs: &'a [(u64, Input)],
     /// A run that has not ended after this many steps is stopped.
@@ -65,15 +67,17 @@ struct Run<'a> {
     collected: Collected,
     inputs: std::slice::Iter<'a, (u64, Input)>,
     max_insns: u64,
+    engine: EngineKind,
 }
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario<'_>) -> Self {
         Run {
-            machine: (scenario.make)(),
+            machine: (scenario.make)(scenario.engine),
             collected: Collected::default(),
             inputs: scenario.inputs.iter(),
             max_insns: scenario.max_insns,
+            engine: scenario.engine,
         }
     }
 
@@ -140,7 +144,7 @@ pub fn through_saved_state(scenario: &Scenario<'_>, end_insns: u64, points: usiz
         if stop != StopReason::Until {
             return run.outcome(stop);
         }
-        run.machine = moved(&run.machine, seed);
+        run.machine = moved(&run.machine, run.engine, seed);
     }
     let stop = run.advance(u64::MAX);
     run.outcome(stop)
@@ -155,24 +159,25 @@ pub fn each_step_in_a_fresh_machine(scenario: &Scenario<'_>, from: u64, to: u64)
         if stop != StopReason::Until {
             return run.outcome(stop);
         }
-        run.machine = restored(&run.machine);
+        run.machine = restored(&run.machine, run.engine);
     }
     let stop = run.advance(u64::MAX);
     run.outcome(stop)
 }
 
-/// A fresh machine with the saved state of `machine`.
-fn restored(machine: &Machine) -> Machine {
+/// A fresh machine with the saved state of `machine`, executed by `engine`.
+fn restored(machine: &Machine, engine: EngineKind) -> Machine {
     let at = machine.insn_count().0;
-    let mut fresh = Machine::new(*machine.config()).expect("the configuration has made a machine before");
+    let fresh = Machine::executed_by(*machine.config(), engine);
+    let mut fresh = fresh.expect("the configuration has made a machine before");
     let restored = fresh.restore(machine.save(), machine.ram_bytes());
     restored.unwrap_or_else(|error| panic!("the state saved at step {at} is refused: {error}"));
     fresh
 }
 
 /// As [`restored`]; saving it again must give the same.
-fn moved(machine: &Machine, seed: u64) -> Machine {
-    let fresh = restored(machine);
+fn moved(machine: &Machine, engine: EngineKind, seed: u64) -> Machine {
+    let fresh = restored(machine, engine);
     let at = machine.insn_count().0;
     let digests = [machine.digest(), fresh.digest()];
     assert_eq!(digests[0], digests[1], "seed {seed}: the state restored at step {at} is not the state saved");

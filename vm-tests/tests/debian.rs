@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use machine::{Idle, Machine, StopReason};
+use machine::{EngineKind, Idle, Machine, StopReason};
 use vm_tests::debian::{Debian, MAX_INSNS, expect_commands};
 use vm_tests::runs::{self, Outcome, Scenario};
 use vm_tests::{Rng, Scratch, state_file};
@@ -14,13 +14,13 @@ const LONGEST_PIECE: u64 = 1 << 20;
 /// The environment variable that tells this program, started anew, which saved state to go on from.
 const STATE: &str = "CHRONOVISOR_TEST_STATE";
 
-fn scenario(make: &dyn Fn() -> Machine) -> Scenario<'_> {
-    Scenario { make, inputs: &[], max_insns: MAX_INSNS }
+fn scenario(make: &dyn Fn(EngineKind) -> Machine) -> Scenario<'_> {
+    Scenario { make, engine: EngineKind::Interpreter, inputs: &[], max_insns: MAX_INSNS }
 }
 
 /// Boots in one go and demands what the commands print.
 fn boot(guest: &Debian, vcpus: u8) -> Outcome {
-    let outcome = runs::straight(&scenario(&|| guest.machine()));
+    let outcome = runs::straight(&scenario(&|engine| guest.executed_by(engine)));
     assert_eq!(outcome.stop, StopReason::PowerOff, "{}", outcome.serial);
     expect_commands(&outcome.serial, vcpus);
     outcome
@@ -29,7 +29,7 @@ fn boot(guest: &Debian, vcpus: u8) -> Outcome {
 /// Boots in one go, in pieces and through saved state.
 fn boots_alike(guest: &Debian, vcpus: u8, seed: u64) {
     let first = boot(guest, vcpus);
-    let make = || guest.machine();
+    let make = |engine| guest.executed_by(engine);
     let pieces = runs::in_pieces(&scenario(&make), LONGEST_PIECE, seed);
     assert_alike(&pieces, &first, "a run in pieces", seed);
     let saved = runs::through_saved_state(&scenario(&make), first.insns, 5, seed);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use session::{ClockMode, Options, Report};
+use session::{ClockMode, EngineKind, Options, Report};
 
 use crate::values;
 
@@ -23,6 +23,24 @@ impl From<Clock> for ClockMode {
         match clock {
             Clock::Virtual => ClockMode::Virtual,
             Clock::Real => ClockMode::Real,
+        }
+    }
+}
+
+/// What executes the guest; it cannot tell.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Engine {
+    /// The interpreter: runs on every x86-64 host
+    Interp,
+    /// The translator to host code: faster; the host's CPU needs BMI2
+    Jit,
+}
+
+impl From<Engine> for EngineKind {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Interp => EngineKind::Interpreter,
+            Engine::Jit => EngineKind::Translator,
         }
     }
 }
@@ -46,6 +64,10 @@ pub struct LiveOptions {
     #[arg(long, value_name = "DIR")]
     pub guest_files: Option<PathBuf>,
 
+    /// What executes the guest, which cannot tell [default: interp; of a replay, the engine that recorded]
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<Engine>,
+
     /// How the guest's time passes [default: real on a terminal without --digest and --max-insns, else virtual]
     #[arg(long, value_name = "MODE")]
     pub clock: Option<Clock>,
@@ -63,6 +85,7 @@ impl LiveOptions {
     /// For the session, with this clock.
     pub fn options(&self, clock: ClockMode, digest: bool) -> Options {
         Options {
+            engine: self.engine.map_or_else(EngineKind::default, EngineKind::from),
             clock,
             max_insns: self.max_insns,
             reboot: !self.no_reboot,

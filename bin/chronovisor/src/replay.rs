@@ -108,6 +108,7 @@ fn replay(arguments: &Arguments) -> Result<u8, Failure> {
         from: arguments.from.clone(),
         to: arguments.to.clone(),
         speed: arguments.speed,
+        engine: live.engine.map(Into::into),
         digest: arguments.digest || arguments.json,
         live: arguments.go_live.then_some((options, clock)),
     };

@@ -55,6 +55,9 @@ pub enum MachineError {
     /// The host's CPU.
     #[error(transparent)]
     Host(#[from] x86::vector::HostError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] jit::HostError),
     /// The number of vCPUs.
     #[error("a machine has 1 to 8 vCPUs, not {0}")]
     Vcpus(u8),

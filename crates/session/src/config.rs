@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use machine::MachineConfig;
+use machine::{EngineKind, MachineConfig};
 use timeline::BootDescription;
 
 use crate::ending::Ending;
@@ -54,6 +54,8 @@ impl Boot {
 /// How a machine is run, whatever is in it.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What executes the guest.
+    pub engine: EngineKind,
     /// How the guest's time passes.
     pub clock: ClockMode,
     /// Stop exactly before this instruction, counted from 0 over all starts.

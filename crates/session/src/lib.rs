@@ -28,7 +28,7 @@ pub mod vm;
 pub use config::{Boot, BootFile, ClockMode, Options, Report, SessionConfig};
 pub use ending::{Ending, STATUS_BAD_REQUEST, STATUS_DIFFERENT, STATUS_HOST_FAILURE};
 pub use error::SessionError;
-pub use machine::{Input, MachineConfig};
+pub use machine::{EngineKind, Input, MachineConfig};
 pub use real_clock::host_unix_seconds;
 pub use replay::{ReplayConfig, ReplayReport, Replayed, Speed, replay};
 pub use run::run;

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use machine::Machine;
+use machine::{EngineKind, Machine};
 use timeline::format::records::EndReason;
 use timeline::{BootDescription, Position, RecordError, Recorder, RecorderOptions};
 
@@ -17,6 +17,8 @@ use crate::real_clock::host_unix_seconds;
 pub struct Description {
     /// What was started.
     pub boot: BootDescription,
+    /// What executes the guest.
+    pub engine: EngineKind,
     /// How the guest's time passes.
     pub clock: ClockMode,
     /// Bytes that a file's checkpoints may have together.
@@ -67,6 +69,7 @@ impl Recording {
         let file = create(path)?;
         let options = RecorderOptions {
             boot: description.boot.clone(),
+            engine: description.engine.name().into(),
             clock: match description.clock {
                 ClockMode::Virtual => "virtual".into(),
                 ClockMode::Real => "real".into(),

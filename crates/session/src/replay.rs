@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use machine::{Machine, MachineConfig, Output};
+use machine::{EngineKind, Machine, MachineConfig, Output};
 use timeline::replayer::{Control, Live};
 use timeline::{Position, PositionSpec, Recording, RecordingHeader, Replayer, Target};
 
@@ -38,6 +38,8 @@ pub struct ReplayConfig {
     pub to: Option<PositionSpec>,
     /// How fast.
     pub speed: Speed,
+    /// What executes the machine; `None`: what executed it when it was recorded, if this host can run that.
+    pub engine: Option<EngineKind>,
     /// Whether the report shall have the digest.
     pub digest: bool,
     /// How the machine is run on from there, if it is. The clock mode `None` is the recorded one.
@@ -98,7 +100,11 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
         .map_err(SessionError::host("waiting for signals"))?;
     let mut outside = Outside { mailbox, console: Console::default(), start };
     // Going back is not asked for, so states in memory would be of no use.
-    let mut replayer = Replayer::with_memory(Arc::clone(&recording), 0, 1)?;
+    let engine = match config.engine {
+        Some(engine) => engine,
+        None => recorded_engine(recording.header(), &mut outside.console),
+    };
+    let mut replayer = Replayer::with_maker(Arc::clone(&recording), engine.into(), 0, 1)?;
     if let Some(from) = from {
         replayer.seek(from)?;
     }
@@ -106,9 +112,23 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
     let mut report = examine(&mut replayer, to, stopped, &outside);
     report.digest = (config.digest && config.live.is_none()).then(|| replayer.full_digest().to_string());
     if let (Some((options, clock)), false) = (config.live, stopped) {
+        let options = Options { engine, ..options };
         report.live = Some(go_live(replayer.into_live(), recording.header(), options, clock, outside)?);
     }
     Ok(report)
+}
+
+/// The engine that recorded, or else the one that runs everywhere: no guest can tell.
+fn recorded_engine(header: &RecordingHeader, console: &mut Console) -> EngineKind {
+    let name = &header.engine;
+    let found = match EngineKind::of_name(name).map(|kind| kind.engine().map(|_| kind)) {
+        Some(Ok(kind)) => return kind,
+        Some(Err(error)) => error.to_string(),
+        None => "this version does not know it".into(),
+    };
+    let instead = EngineKind::default();
+    console.message(&format!("recorded by the {name}, replayed by the {}: {found}", instead.name()));
+    instead
 }
 
 /// Whether the recorded machine was off or dead at the end.
@@ -201,18 +221,23 @@ fn go_live(
     let recorded = if header.clock == "real" { ClockMode::Real } else { ClockMode::Virtual };
     options.clock = clock.unwrap_or(recorded);
     let boot = header.boot.clone().unwrap_or_default();
-    let description = Description { boot, clock: options.clock, budget_bytes: options.budget_bytes };
+    let engine = options.engine;
+    let description = Description { boot, engine, clock: options.clock, budget_bytes: options.budget_bytes };
     let first = header.config.as_ref().map(|config| config.to_config()).transpose();
     let first = first.map_err(timeline::ReplayError::from)?.unwrap_or(*live.machine.config());
     let guest = Guest::new(live.machine, live.base, description, options.guest_files.clone());
     live::run(guest, outside, &options, &mut |rtc| {
         let config = MachineConfig { rtc_start_unix_seconds: rtc.seconds(&first), ..first };
-        start_again(header, config)
+        start_again(header, config, engine)
     })
 }
 
 /// Boots the recorded machine's files again, if they are still where they were and the same.
-fn start_again(header: &RecordingHeader, config: MachineConfig) -> Result<Option<Machine>, SessionError> {
+fn start_again(
+    header: &RecordingHeader,
+    config: MachineConfig,
+    engine: EngineKind,
+) -> Result<Option<Machine>, SessionError> {
     let Some(description) = &header.boot else { return Ok(None) };
     let file = |name: &str, hash: &[u8]| {
         let content = std::fs::read(Path::new(name)).ok()?;
@@ -227,5 +252,5 @@ fn start_again(header: &RecordingHeader, config: MachineConfig) -> Result<Option
         },
     };
     let boot = Boot { kernel, initrd, command_line: description.command_line.clone() };
-    crate::run::boot(&boot, config).map(Some)
+    crate::run::boot(&boot, config, engine).map(Some)
 }

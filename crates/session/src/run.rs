@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use machine::machine::BootSource;
-use machine::{Machine, MachineConfig};
+use machine::{EngineKind, Machine, MachineConfig};
 use timeline::Position;
 
 use crate::config::{Boot, Report, SessionConfig};
@@ -26,20 +26,22 @@ use crate::recording::Description;
 pub fn run(config: SessionConfig) -> Result<Report, SessionError> {
     let start = Instant::now();
     // A kernel that cannot be booted is told before the terminal is touched.
-    let machine = boot(&config.boot, config.machine)?;
+    let engine = config.options.engine;
+    let machine = boot(&config.boot, config.machine, engine)?;
     let mailbox = Arc::new(Mailbox::default());
     outside::watch_signals(Arc::clone(&mailbox), Ending::Quit.status())
         .map_err(SessionError::host("waiting for signals"))?;
     let description = Description {
         boot: config.boot.description(),
+        engine,
         clock: config.options.clock,
         budget_bytes: config.options.budget_bytes,
     };
     let guest = Guest::new(machine, Position::default(), description, config.options.guest_files.clone());
     let outside = Outside { mailbox, console: Console::default(), start };
     live::run(guest, outside, &config.options, &mut |rtc| {
-        boot(&config.boot, MachineConfig { rtc_start_unix_seconds: rtc.seconds(&config.machine), ..config.machine })
-            .map(Some)
+        let machine = MachineConfig { rtc_start_unix_seconds: rtc.seconds(&config.machine), ..config.machine };
+        boot(&config.boot, machine, engine).map(Some)
     })
 }
 
@@ -47,8 +49,8 @@ pub fn run(config: SessionConfig) -> Result<Report, SessionError> {
 ///
 /// # Errors
 /// If it cannot be made, or the kernel not be booted on it.
-pub fn boot(boot: &Boot, config: MachineConfig) -> Result<Machine, SessionError> {
-    let mut machine = Machine::new(config)?;
+pub fn boot(boot: &Boot, config: MachineConfig, engine: EngineKind) -> Result<Machine, SessionError> {
+    let mut machine = Machine::executed_by(config, engine)?;
     machine.load(&BootSource {
         kernel: &boot.kernel.content,
         kernel_name: &boot.kernel.name,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use machine::{Machine, MachineConfig, MachineError};
+use machine::{EngineKind, Machine, MachineConfig, MachineError};
 
 type Make = dyn Fn(MachineConfig) -> Result<Machine, MachineError> + Send + Sync;
 
@@ -37,9 +37,15 @@ impl MachineMaker {
     }
 }
 
+impl From<EngineKind> for MachineMaker {
+    fn from(kind: EngineKind) -> Self {
+        MachineMaker::new(kind.name(), move |config| Machine::executed_by(config, kind))
+    }
+}
+
 impl Default for MachineMaker {
     fn default() -> Self {
-        MachineMaker::new("interpreter", Machine::new)
+        EngineKind::default().into()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod boot;
 pub mod decoder;
 pub mod devices;
 pub mod interpreter;
+pub mod lockstep;
 pub mod machine;
 pub mod recording;
 pub mod restore;

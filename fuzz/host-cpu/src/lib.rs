@@ -22,7 +22,7 @@ pub mod regressions;
 pub mod rng;
 pub mod state;
 mod undefined;
-mod values;
+pub mod values;
 
 use campaign::Campaign;
 use case::Case;

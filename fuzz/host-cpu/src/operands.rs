@@ -84,40 +84,18 @@ impl Builder<'_> {
     }
 
     fn immediate(&mut self, insn: &mut Instruction, i: u32, kind: Kind) -> Option<()> {
-        let value = values::integer(self.rng);
-        let (op_kind, value) = match kind {
-            Kind::imm8 | Kind::imm4_m2z => {
-                // The second immediate of ENTER and the like has a kind of its own.
-                let second = (0..i).any(|j| matches!(insn.op_kind(j), OpKind::Immediate16 | OpKind::Immediate8));
-                (if second { OpKind::Immediate8_2nd } else { OpKind::Immediate8 }, value & 0xff)
-            }
-            Kind::imm8_const_1 => (OpKind::Immediate8, 1),
-            Kind::imm8sex16 => (OpKind::Immediate8to16, value as i8 as u64),
-            Kind::imm8sex32 => (OpKind::Immediate8to32, value as i8 as u64),
-            Kind::imm8sex64 => (OpKind::Immediate8to64, value as i8 as u64),
-            Kind::imm16 => (OpKind::Immediate16, value & 0xffff),
-            Kind::imm32 => (OpKind::Immediate32, value & 0xffff_ffff),
-            Kind::imm32sex64 => (OpKind::Immediate32to64, value as i32 as u64),
-            Kind::imm64 => (OpKind::Immediate64, value),
-            Kind::br16_1 | Kind::br16_2 => (OpKind::NearBranch16, self.target(kind)),
-            Kind::br32_1 | Kind::br32_4 => (OpKind::NearBranch32, self.target(kind)),
-            Kind::br64_1 | Kind::br64_4 => (OpKind::NearBranch64, self.target(kind)),
-            _ => return None,
+        let op_kind = match kind {
+            Kind::br16_1 | Kind::br16_2 => OpKind::NearBranch16,
+            Kind::br32_1 | Kind::br32_4 => OpKind::NearBranch32,
+            Kind::br64_1 | Kind::br64_4 => OpKind::NearBranch64,
+            _ => return immediate(self.rng, insn, i, kind),
         };
+        let target = self.target(kind);
         insn.set_op_kind(i, op_kind);
         match op_kind {
-            OpKind::NearBranch16 => insn.set_near_branch16(value as u16),
-            OpKind::NearBranch32 => insn.set_near_branch32(value as u32),
-            OpKind::NearBranch64 => insn.set_near_branch64(value),
-            OpKind::Immediate64 => insn.set_immediate64(value),
-            OpKind::Immediate8_2nd => insn.set_immediate8_2nd(value as u8),
-            OpKind::Immediate8 => insn.set_immediate8(value as u8),
-            OpKind::Immediate16 => insn.set_immediate16(value as u16),
-            OpKind::Immediate32 => insn.set_immediate32(value as u32),
-            OpKind::Immediate8to16 => insn.set_immediate8to16(value as i16),
-            OpKind::Immediate8to32 => insn.set_immediate8to32(value as i32),
-            OpKind::Immediate8to64 => insn.set_immediate8to64(value as i64),
-            _ => insn.set_immediate32to64(value as i64),
+            OpKind::NearBranch16 => insn.set_near_branch16(target as u16),
+            OpKind::NearBranch32 => insn.set_near_branch32(target as u32),
+            _ => insn.set_near_branch64(target),
         }
         Some(())
     }
@@ -335,6 +313,40 @@ impl Builder<'_> {
     }
 }
 
+/// A random immediate as operand `i`; `None` if an operand of this kind is none.
+pub fn immediate(rng: &mut Rng, insn: &mut Instruction, i: u32, kind: Kind) -> Option<()> {
+    let value = values::integer(rng);
+    let (op_kind, value) = match kind {
+        Kind::imm8 | Kind::imm4_m2z => {
+            // The second immediate of ENTER and the like has a kind of its own.
+            let second = (0..i).any(|j| matches!(insn.op_kind(j), OpKind::Immediate16 | OpKind::Immediate8));
+            (if second { OpKind::Immediate8_2nd } else { OpKind::Immediate8 }, value & 0xff)
+        }
+        Kind::imm8_const_1 => (OpKind::Immediate8, 1),
+        Kind::imm8sex16 => (OpKind::Immediate8to16, value as i8 as u64),
+        Kind::imm8sex32 => (OpKind::Immediate8to32, value as i8 as u64),
+        Kind::imm8sex64 => (OpKind::Immediate8to64, value as i8 as u64),
+        Kind::imm16 => (OpKind::Immediate16, value & 0xffff),
+        Kind::imm32 => (OpKind::Immediate32, value & 0xffff_ffff),
+        Kind::imm32sex64 => (OpKind::Immediate32to64, value as i32 as u64),
+        Kind::imm64 => (OpKind::Immediate64, value),
+        _ => return None,
+    };
+    insn.set_op_kind(i, op_kind);
+    match op_kind {
+        OpKind::Immediate64 => insn.set_immediate64(value),
+        OpKind::Immediate8_2nd => insn.set_immediate8_2nd(value as u8),
+        OpKind::Immediate8 => insn.set_immediate8(value as u8),
+        OpKind::Immediate16 => insn.set_immediate16(value as u16),
+        OpKind::Immediate32 => insn.set_immediate32(value as u32),
+        OpKind::Immediate8to16 => insn.set_immediate8to16(value as i16),
+        OpKind::Immediate8to32 => insn.set_immediate8to32(value as i32),
+        OpKind::Immediate8to64 => insn.set_immediate8to64(value as i64),
+        _ => insn.set_immediate32to64(value as i64),
+    }
+    Some(())
+}
+
 fn source_kind(size: u32) -> OpKind {
     if size == 64 { OpKind::MemorySegRSI } else { OpKind::MemorySegESI }
 }
@@ -347,7 +359,8 @@ fn masked_kind(size: u32) -> OpKind {
     if size == 64 { OpKind::MemorySegRDI } else { OpKind::MemorySegEDI }
 }
 
-fn fixed_register(kind: Kind) -> Option<Register> {
+/// The register that an operand of this kind always is.
+pub fn fixed_register(kind: Kind) -> Option<Register> {
     Some(match kind {
         Kind::es => Register::ES,
         Kind::cs => Register::CS,
@@ -367,7 +380,7 @@ fn fixed_register(kind: Kind) -> Option<Register> {
 }
 
 /// The first register of the file that a register-only operand takes.
-fn register_file(kind: Kind) -> Option<Register> {
+pub fn register_file(kind: Kind) -> Option<Register> {
     Some(match kind {
         Kind::r8_reg | Kind::r8_opcode => Register::AL,
         Kind::r16_reg | Kind::r16_reg_mem | Kind::r16_rm | Kind::r16_opcode => Register::AX,
@@ -385,7 +398,7 @@ fn register_file(kind: Kind) -> Option<Register> {
 }
 
 /// The first register of the file of an operand that may also be memory.
-fn or_memory(kind: Kind) -> Option<Register> {
+pub fn or_memory(kind: Kind) -> Option<Register> {
     Some(match kind {
         Kind::r8_or_mem => Register::AL,
         Kind::r16_or_mem => Register::AX,

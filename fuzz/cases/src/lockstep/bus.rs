@@ -8,7 +8,7 @@ use crate::script::{Script, mix};
 
 /// See the module's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FuzzBus {
+pub struct FuzzBus {
     /// Follows from every access so far.
     seen: u64,
     /// Every access so far: which kind, and what it said.
@@ -25,19 +25,25 @@ pub(super) struct FuzzBus {
 }
 
 impl FuzzBus {
+    /// Answers by `seed`; the first interrupt comes at the count `first`, and then one every `period` steps.
+    pub fn with_timer(seed: u64, first: u64, period: u64) -> Self {
+        FuzzBus {
+            seen: seed,
+            log: Vec::new(),
+            pending: None,
+            attention: false,
+            deadline: InsnCount(first),
+            period,
+            priority: 0,
+        }
+    }
+
+    /// As the script says.
     pub fn new(script: &mut Script<'_>) -> Self {
         let period = script.pick(&[0, 0, 0, 1, 2, 9, 50, 333]);
         let period = if period == 0 { u64::MAX } else { period };
         let seen = u64::from(script.u8());
-        FuzzBus {
-            seen,
-            log: Vec::new(),
-            pending: None,
-            attention: false,
-            deadline: InsnCount(period),
-            period,
-            priority: 0,
-        }
+        FuzzBus::with_timer(seen, period, period)
     }
 
     /// Raises the interrupt that is due at `now`.
