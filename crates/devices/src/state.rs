@@ -2,6 +2,10 @@
 //!
 //! `save` destructures the whole device, so that a new field does not compile until it is
 //! saved. Fields are numbered for ever: a field can be added, never renumbered or reused.
+//!
+//! A field that is added must hold its type's default (zero, empty, `None`) in every state that the device could be in
+//! before. Such a value is not written, so old states mean what they meant, and digests over states stay as they were. Where
+//! power-on has another value, save the difference to it, or an `Option`.
 
 /// Why a saved state was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -22,6 +22,11 @@ impl Machine {
         self.memory.take_dirty_pages()
     }
 
+    /// How many pages [`Self::take_dirty_pages`] would name.
+    pub fn dirty_page_count(&self) -> u64 {
+        self.memory.dirty_page_count() as u64
+    }
+
     /// Lets RAM be copied as it stands now while the machine runs on: clears what [`Self::take_dirty_pages`] has
     /// to tell, and from now on keeps the content of each of `pages` when it first changes. Copy each page for which
     /// [`Self::unwatch_page`] is true, and take the others from [`Self::take_preimages`].

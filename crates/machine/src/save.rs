@@ -1,7 +1,6 @@
 //! Saving, restoring and digesting a whole machine.
 
 use devices::{RestoreError, Saved};
-use std::ops::Range;
 
 use prost::Message;
 use x86::save::{CpuState, InvalidState};
@@ -10,6 +9,7 @@ use crate::board::BoardState;
 use crate::clock::Clock;
 use crate::machine::Machine;
 use crate::memory_map::PAGE_BYTES;
+use crate::page_hashes::PageHashes;
 use crate::ram::RamError;
 use crate::turns::Turns;
 
@@ -48,7 +48,7 @@ pub struct MachineState {
     pub chaos: Option<u64>,
 }
 
-/// The digest of a whole machine: BLAKE3 over its saved state and its RAM.
+/// The digest of a whole machine: BLAKE3 over its saved state and its RAM, see [`crate::page_hashes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
 
@@ -160,40 +160,13 @@ impl Machine {
         self.memory.mark_all_dirty();
     }
 
-    /// The digest of CPU, RAM, devices and clock.
-    ///
-    /// Of RAM it takes each run of pages that are not zero, with its place and length: pages that the
-    /// guest never wrote are not looked at, so that they take no host memory.
+    /// The digest of CPU, RAM, devices and clock. It reads all RAM that the guest has used; whoever asks often keeps
+    /// [`PageHashes`] and says which pages changed.
     pub fn digest(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.save().encode_to_vec());
-        let ram = self.ram_bytes();
-        for run in self.content_runs() {
-            hasher.update(&run.start.to_le_bytes());
-            hasher.update(&(run.end - run.start).to_le_bytes());
-            hasher.update(&ram[(run.start * PAGE_BYTES) as usize..(run.end * PAGE_BYTES) as usize]);
-        }
-        Digest(*hasher.finalize().as_bytes())
-    }
-
-    /// The longest runs of pages that are not zero, ascending, as ranges of page indexes.
-    fn content_runs(&self) -> Vec<Range<u64>> {
-        let ram = self.ram_bytes();
-        let everything = std::iter::once(0..ram.len() as u64 / PAGE_BYTES).collect();
+        let everything = 0..self.ram_bytes().len() as u64 / PAGE_BYTES;
         // A host that does not say which pages it holds makes this slower, not wrong.
-        let populated = self.populated_pages().unwrap_or(everything);
-        let mut runs: Vec<Range<u64>> = Vec::new();
-        for page in populated.into_iter().flatten() {
-            let start = (page * PAGE_BYTES) as usize;
-            if ram[start..start + PAGE_BYTES as usize].iter().all(|&byte| byte == 0) {
-                continue;
-            }
-            match runs.last_mut() {
-                Some(run) if run.end == page => run.end = page + 1,
-                _ => runs.push(page..page + 1),
-            }
-        }
-        runs
+        let populated = self.populated_pages().unwrap_or(vec![everything]);
+        PageHashes::of_pages(self, populated).digest(&self.save())
     }
 }
 
@@ -212,6 +185,23 @@ mod tests {
             chaos_seed: None,
         })
         .expect("a small machine")
+    }
+
+    #[test]
+    fn what_is_not_in_a_saved_state_is_as_at_power_on() {
+        let mut machine = machine();
+        let power_on = machine.digest();
+        machine.input(crate::Input::SerialByte(b'a'));
+        machine.input(crate::Input::Key(vec![0x1c]));
+        assert_ne!(machine.digest(), power_on);
+        let mut state = machine.save();
+        let ram = machine.ram_bytes().to_vec();
+        state.board = None;
+        machine.restore(state.clone(), &ram).expect("a state without devices");
+        assert_eq!(machine.digest(), power_on);
+        state.board = Some(crate::board::BoardState::default());
+        machine.restore(state, &ram).expect("a state without any device's state");
+        assert_eq!(machine.digest(), power_on);
     }
 
     #[test]

@@ -13,10 +13,10 @@ use crate::format::records::{
     CheckpointKind, CheckpointRecord, ConfigRecord, EndReason, EndRecord, PagesRecord, RecordingHeader,
 };
 use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
-use crate::page_hashes::{PageHash, PageHashes, ZERO, hash};
 use crate::page_map::Page;
 use crate::sink::Sink;
 use crate::writer::Writer;
+use machine::page_hashes::{PageHash, PageHashes, ZERO, hash};
 
 /// Events in one block at most.
 const EVENTS_PER_BLOCK: usize = 1 << 16;
@@ -110,7 +110,7 @@ impl Encoder {
         let mut changes = std::mem::take(&mut self.changes);
         changes.sort_unstable();
         self.push_pages();
-        let digest = self.hashes.digest(&state);
+        let digest = self.hashes.digest(&state).0;
         let mut record = CheckpointRecord {
             position: Some(position.into()),
             kind: kind.into(),
@@ -163,6 +163,14 @@ impl Encoder {
             self.writer.push(Kind::Pages, &PagesRecord { first: self.next_number - count, data });
             self.writer.note_pages(count as u32);
         }
+    }
+
+    /// The digest of the machine with this state, if `pages` are those that may have changed since the last checkpoint.
+    pub fn digest_of(&mut self, state: &MachineState, pages: &[u64], bytes: &[u8]) -> [u8; 32] {
+        for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
+            self.hashes.set(page, hash(bytes));
+        }
+        self.hashes.digest(state).0
     }
 
     /// Appends the end, and the index.

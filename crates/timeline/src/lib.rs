@@ -4,14 +4,14 @@
 //! reading at [`format`](mod@format) (the file), then [`recorder`] (who writes it), [`recording`] (who opens it) and
 //! [`replayer`] (who runs it again).
 
+mod account;
 pub mod checkpoints;
-mod difference;
+pub mod difference;
 pub mod encoder;
 pub mod format;
 pub mod maker;
 pub mod pack;
 pub mod page_cache;
-pub mod page_hashes;
 pub mod page_map;
 pub mod policy;
 pub mod position;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use crate::format::PAGE_BYTES;
 
-/// The bytes of a page.
-pub type Page = [u8; PAGE_BYTES];
+pub use machine::page_hashes::{Page, is_zero};
 
 /// Where the content of a page is.
 #[derive(Clone, Debug, Default)]
@@ -99,11 +98,6 @@ impl PageMap {
         }
         found
     }
-}
-
-/// Whether all bytes are zero.
-pub fn is_zero(page: &Page) -> bool {
-    *page == [0; PAGE_BYTES]
 }
 
 /// The page `index` of `ram`.

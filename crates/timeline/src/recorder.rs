@@ -4,6 +4,7 @@ use machine::ram::RamError;
 use machine::{EngineKind, Input, Machine};
 
 use crate::Position;
+use crate::account::Account;
 use crate::encoder::{Checkpoint, Encoder};
 use crate::format::PAGE_BYTES;
 use crate::format::log::{Event, EventKind};
@@ -11,7 +12,7 @@ use crate::format::records::{BootDescription, CheckpointKind, ConfigRecord, EndR
 use crate::page_map::{is_zero, page_of};
 use crate::policy::Policy;
 use crate::sink::Sink;
-use crate::worker::{Job, Worker};
+use crate::worker::{Ending, Job, Report, Worker};
 use crate::writer::WriteError;
 
 /// Bytes of checkpoints in a file unless told otherwise.
@@ -89,21 +90,18 @@ struct Start {
 /// A recording under way.
 pub struct Recorder {
     worker: Worker,
-    policy: Policy,
+    account: Account,
     base: Position,
     /// Events that were not given to the worker yet.
     events: Vec<Event>,
     last_checkpoint: Position,
-    last_pages: u64,
-    /// Bytes of the initial state, once it is written.
-    initial_bytes: Option<u64>,
-    checkpoint_bytes: u64,
-    file_bytes: u64,
     progress: Position,
     ended: bool,
     /// The initial state, until it is complete.
     start: Option<Start>,
     pages_at_once: usize,
+    /// What the worker said last.
+    report: Report,
     /// What went wrong since the caller last asked.
     failed: Option<RecordError>,
 }
@@ -133,18 +131,15 @@ impl Recorder {
         let policy = Policy::new(options.budget_bytes);
         let mut recorder = Recorder {
             worker,
-            policy: options.first_interval.map_or(policy, |insns| policy.with_first_interval(insns)),
+            account: Account::new(options.first_interval.map_or(policy, |insns| policy.with_first_interval(insns))),
             base: options.base,
             events: Vec::new(),
             last_checkpoint: start,
-            last_pages: 0,
-            initial_bytes: None,
-            checkpoint_bytes: 0,
-            file_bytes: 0,
             progress: start,
             ended: false,
             start: None,
             pages_at_once: options.pages_at_once.unwrap_or(PAGES_AT_ONCE).max(1),
+            report: Report::default(),
             failed: None,
         };
         recorder.begin(machine)?;
@@ -240,29 +235,46 @@ impl Recorder {
     /// Saves a checkpoint if one is due and the last one is done with. Call it often, between runs.
     pub fn poll(&mut self, machine: &mut Machine) {
         if self.start.is_some() {
-            // The worker sets the pace, so that copies do not pile up.
-            if self.worker.is_idle() {
+            // The worker sets the pace: it always has something to do, and copies do not pile up.
+            if self.worker.backlog() < 2 {
                 self.copy_some(machine, self.pages_at_once);
             }
-            return;
+            return self.account.forget();
         }
+        self.account.guest_ran();
         let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
-        let initial = self.initial_bytes.unwrap_or(0);
-        let used = self.checkpoint_bytes.saturating_sub(initial);
-        if self.ended || !self.policy.is_due(insns, self.last_pages, initial, used) || !self.worker.is_idle() {
+        if self.ended || !self.account.is_due(insns, machine.dirty_page_count()) || self.worker.backlog() > 0 {
             return;
         }
-        match self.refresh() {
-            Ok(()) => self.checkpoint(machine),
-            Err(error) => self.failed = Some(error),
+        if let Err(error) = self.refresh() {
+            self.failed = Some(error);
+        } else if self.account.is_due(insns, machine.dirty_page_count()) {
+            self.checkpoint(machine);
         }
     }
 
     /// Saves a checkpoint now.
     pub fn checkpoint(&mut self, machine: &mut Machine) {
         self.complete_start(machine);
+        machine.settle();
+        let (pages, bytes) = self.copy_changes(machine);
+        self.save(machine, CheckpointKind::Seek, pages, bytes);
+    }
+
+    /// The pages that may have changed since the last checkpoint.
+    fn copy_changes(&self, machine: &mut Machine) -> (Vec<u64>, Vec<u8>) {
         let pages = machine.take_dirty_pages();
-        self.save(machine, CheckpointKind::Seek, pages);
+        let bytes = self.copy_pages(machine, &pages);
+        (pages, bytes)
+    }
+
+    fn copy_pages(&self, machine: &Machine, pages: &[u64]) -> Vec<u8> {
+        let mut bytes = self.worker.buffer();
+        bytes.reserve(pages.len() * PAGE_BYTES);
+        for &page in pages {
+            bytes.extend_from_slice(page_of(machine.ram_bytes(), page));
+        }
+        bytes
     }
 
     /// `new` takes the place of `old`, the machine recorded so far: a reset. Positions go on from there.
@@ -283,34 +295,32 @@ impl Recorder {
         machine.take_dirty_pages();
         let ram = machine.ram_bytes();
         let pages = machine.populated_pages()?.into_iter().flatten();
-        let pages = pages.filter(|&page| !is_zero(page_of(ram, page))).collect();
-        self.save(machine, CheckpointKind::Restart, pages);
+        let pages: Vec<u64> = pages.filter(|&page| !is_zero(page_of(ram, page))).collect();
+        let bytes = self.copy_pages(machine, &pages);
+        self.save(machine, CheckpointKind::Restart, pages, bytes);
         Ok(())
     }
 
-    fn save(&mut self, machine: &mut Machine, kind: CheckpointKind, pages: Vec<u64>) {
-        machine.settle();
+    fn save(&mut self, machine: &mut Machine, kind: CheckpointKind, pages: Vec<u64>, bytes: Vec<u8>) {
         self.give_events();
-        let mut bytes = self.worker.buffer();
-        bytes.reserve(pages.len() * PAGE_BYTES);
-        for &page in &pages {
-            bytes.extend_from_slice(page_of(machine.ram_bytes(), page));
-        }
         let position = self.position(machine);
-        (self.last_checkpoint, self.last_pages) = (position, pages.len() as u64);
+        self.last_checkpoint = position;
+        let count = pages.len() as u64;
         let config = (kind == CheckpointKind::Restart).then(|| ConfigRecord::from(machine.config()));
         let state = machine.save();
         let checkpoint = Checkpoint { position, kind, state, pages, bytes, config, base: self.base };
         self.worker.give(Job::Checkpoint(Box::new(checkpoint)));
+        self.account.copied(count);
     }
 
     /// Takes over what the worker says.
     fn refresh(&mut self) -> Result<(), RecordError> {
-        let (error, file_bytes, checkpoint_bytes) = self.worker.outcome().ok_or(RecordError::Gone)?;
-        (self.file_bytes, self.checkpoint_bytes) = (file_bytes, checkpoint_bytes);
-        if self.initial_bytes.is_none() && checkpoint_bytes > 0 {
-            self.initial_bytes = Some(checkpoint_bytes);
+        let is_idle = self.worker.backlog() == 0;
+        let (error, report) = self.worker.outcome().ok_or(RecordError::Gone)?;
+        if is_idle && self.start.is_none() {
+            self.account.hear(report);
         }
+        self.report = report;
         error.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -352,14 +362,15 @@ impl Recorder {
             self.complete_start(machine);
             machine.settle();
             self.give_events();
-            let digest = machine.digest().0;
-            self.worker.give(Job::End(self.position(machine), reason, status, digest));
+            let (pages, bytes) = self.copy_changes(machine);
+            let (position, state) = (self.position(machine), machine.save());
+            self.worker.give(Job::End(Box::new(Ending { position, reason, status, state, pages, bytes })));
         }
         self.retry()
     }
 
     /// Bytes of the file as far as known: all, and those of checkpoints and the initial state.
     pub fn sizes(&self) -> (u64, u64) {
-        (self.file_bytes, self.checkpoint_bytes)
+        (self.report.file_bytes, self.report.checkpoint_bytes)
     }
 }

@@ -16,12 +16,12 @@ use crate::format::records::CheckpointKind;
 use crate::format::{FormatError, PAGE_BYTES};
 use crate::maker::MachineMaker;
 use crate::page_cache::PageCache;
-use crate::page_hashes::PageHashes;
 use crate::page_map::{PageMap, PageRef, is_zero, page_of};
 use crate::position::Position;
 use crate::reader::ReadError;
 use crate::recording::{CheckpointInfo, Recording};
 use crate::target::Target;
+use machine::page_hashes::PageHashes;
 
 /// Bytes of pages that checkpoints in memory may take unless told otherwise.
 const MEMORY_BUDGET_BYTES: u64 = 512 << 20;
@@ -218,24 +218,36 @@ impl Replayer {
         self.machine.digest()
     }
 
-    /// The digest of [`crate::page_hashes`] of the machine as it stands.
+    /// The same digest, quick when few pages changed since the last one that was asked for here.
     ///
     /// # Errors
     /// If the host does not tell about RAM.
     pub fn digest(&mut self) -> Result<[u8; 32], ReplayError> {
         self.machine.settle();
         self.collect();
-        match &mut self.hashes {
+        let stale = std::mem::take(&mut self.stale);
+        let ram = self.machine.ram_bytes();
+        let hashes = match &mut self.hashes {
             Some(hashes) => {
-                for page in std::mem::take(&mut self.stale) {
-                    hashes.set(page, crate::page_hashes::hash(page_of(self.machine.ram_bytes(), page)));
+                for page in stale {
+                    hashes.set(page, machine::page_hashes::hash(page_of(ram, page)));
                 }
+                hashes
             }
-            None => self.hashes = Some(PageHashes::of(&self.machine)?),
-        }
-        self.stale.clear();
-        let state = self.machine.save();
-        Ok(self.hashes.as_ref().map_or([0; 32], |hashes| hashes.digest(&state)))
+            none => none.insert(PageHashes::of(&self.machine)?),
+        };
+        Ok(hashes.digest(&self.machine.save()).0)
+    }
+
+    /// The pages of RAM that hold something else in `other`, a replay of a machine with as much RAM.
+    ///
+    /// # Errors
+    /// If the host does not tell about RAM.
+    pub fn differing_pages(&mut self, other: &mut Replayer) -> Result<Vec<u64>, ReplayError> {
+        self.digest()?;
+        other.digest()?;
+        let (Some(one), Some(other)) = (&self.hashes, &other.hashes) else { return Ok(Vec::new()) };
+        Ok((0..self.map.len()).filter(|&page| one.get(page) != other.get(page)).collect())
     }
 
     /// Goes to `target`, forwards or back.

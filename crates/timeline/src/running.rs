@@ -100,7 +100,7 @@ impl Replayer {
     }
 
     /// Gives the next event if it belongs here.
-    fn give_event(&mut self, here: Position) -> Result<bool, ReplayError> {
+    pub(crate) fn give_event(&mut self, here: Position) -> Result<bool, ReplayError> {
         let Some(event) = self.recording.events().get(self.events_given()) else { return Ok(false) };
         if event.position < here {
             return Err(self.diverged("an input came too late"));

@@ -4,12 +4,33 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use machine::MachineState;
+
 use crate::Position;
+use crate::account::thread_ns;
 use crate::encoder::{Checkpoint, Encoder};
-use crate::format::block::Kind;
 use crate::format::log::Event;
 use crate::format::records::{CheckpointKind, EndReason};
 use crate::writer::WriteError;
+
+/// Buffers that are kept for the next pages.
+const SPARE_BUFFERS: usize = 2;
+
+/// How a recording ends.
+pub struct Ending {
+    /// Where.
+    pub position: Position,
+    /// Why.
+    pub reason: EndReason,
+    /// With [`EndReason::DebugExit`]: the guest's exit status.
+    pub status: u8,
+    /// All but RAM.
+    pub state: MachineState,
+    /// Indexes of the pages that may have changed since the last checkpoint.
+    pub pages: Vec<u64>,
+    /// The bytes of `pages`, one after the other.
+    pub bytes: Vec<u8>,
+}
 
 /// What a worker is asked to do, in this order.
 pub enum Job {
@@ -21,25 +42,41 @@ pub enum Job {
     Checkpoint(Box<Checkpoint>),
     /// Note that the run was recorded up to here, with all that was given before.
     Progress(Position),
-    /// The recording ends here, for this reason, with this exit status and digest.
-    End(Position, EndReason, u8, [u8; 32]),
+    /// The recording ends here.
+    End(Box<Ending>),
     /// Try again to write what could not be written.
     Retry,
 }
 
-/// What became of the jobs so far.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    done: u64,
-    gone: bool,
-    /// The last attempt to write failed.
-    pub error: Option<WriteError>,
-    /// Bytes of the file so far.
+/// What a worker has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Bytes of the file.
     pub file_bytes: u64,
     /// Of those, bytes of checkpoints and pages.
     pub checkpoint_bytes: u64,
-    /// A buffer that is not needed any more: memory that is mapped already spares the guest's thread the faults.
-    spare: Vec<u8>,
+    /// Bytes of checkpoints and pages that were ever written.
+    pub written_bytes: u64,
+    /// Processor time of the jobs, in nanoseconds.
+    pub busy_ns: u64,
+    /// Processor time that thinning out the file took, in nanoseconds.
+    pub thinning_ns: u64,
+    /// The file is thinned out when it is time for it.
+    pub is_thinned: bool,
+    /// Steps that checkpoints should stand apart from now on, at least.
+    pub interval: u64,
+}
+
+/// What became of the jobs so far.
+#[derive(Debug, Default)]
+struct Outcome {
+    done: u64,
+    gone: bool,
+    /// The last attempt to write failed.
+    error: Option<WriteError>,
+    report: Report,
+    /// Buffers that are not needed any more: memory that is mapped already spares the guest's thread the faults.
+    spare: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -97,20 +134,20 @@ impl Worker {
 
     /// An empty buffer, one used before if there is one.
     pub fn buffer(&self) -> Vec<u8> {
-        std::mem::take(&mut self.shared.lock().spare)
+        self.shared.lock().spare.pop().unwrap_or_default()
     }
 
-    /// Whether it has nothing to do.
-    pub fn is_idle(&self) -> bool {
+    /// How many jobs wait for it, the one that it works on included.
+    pub fn backlog(&self) -> u64 {
         let outcome = self.shared.lock();
-        outcome.done == self.given || outcome.gone
+        if outcome.gone { 0 } else { self.given - outcome.done }
     }
 
-    /// Takes the error of the last attempt to write; what is in the file; `None` if the worker is gone.
-    pub fn outcome(&self) -> Option<(Option<WriteError>, u64, u64)> {
+    /// Takes the error of the last attempt to write; what was done; `None` if the worker is gone.
+    pub fn outcome(&self) -> Option<(Option<WriteError>, Report)> {
         let mut outcome = self.shared.lock();
         let error = outcome.error.take();
-        (!outcome.gone).then_some((error, outcome.file_bytes, outcome.checkpoint_bytes))
+        (!outcome.gone).then_some((error, outcome.report))
     }
 
     /// Waits until it has done all that it was given.
@@ -133,19 +170,22 @@ impl Drop for Worker {
 }
 
 fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
+    let mut report = Report::default();
     while let Ok(mut job) = queue.recv() {
+        let start_ns = thread_ns();
         let mut spare = take_pages(&mut encoder, &mut job);
         let result = perform(&mut encoder, job);
         let writer = encoder.writer();
-        let (file_bytes, checkpoint_bytes) =
-            (writer.len_bytes(), writer.bytes_of(|kind| matches!(kind, Kind::Checkpoint | Kind::Pages)));
+        (report.file_bytes, report.checkpoint_bytes) = (writer.len_bytes(), writer.checkpoint_bytes());
+        report.written_bytes = report.checkpoint_bytes;
+        report.busy_ns += thread_ns() - start_ns;
         let mut outcome = shared.lock();
         outcome.done += 1;
         outcome.error = result.err();
-        (outcome.file_bytes, outcome.checkpoint_bytes) = (file_bytes, checkpoint_bytes);
-        if spare.capacity() > outcome.spare.capacity() {
+        outcome.report = report;
+        if spare.capacity() > 0 && outcome.spare.len() < SPARE_BUFFERS {
             spare.clear();
-            outcome.spare = spare;
+            outcome.spare.push(spare);
         }
         shared.changed.notify_all();
     }
@@ -172,7 +212,11 @@ fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
         Job::Log(events) => encoder.log(&events),
         Job::Checkpoint(checkpoint) => drop(encoder.checkpoint(*checkpoint)),
         Job::Progress(position) => return encoder.writer().write_progress(position),
-        Job::End(position, reason, status, digest) => encoder.end(position, reason, status, digest),
+        Job::End(ending) => {
+            let Ending { position, reason, status, state, pages, bytes } = *ending;
+            let digest = encoder.digest_of(&state, &pages, &bytes);
+            encoder.end(position, reason, status, digest);
+        }
         Job::Pages(..) | Job::Retry => {}
     }
     encoder.writer().write()

@@ -8,7 +8,7 @@ use std::io;
 
 use prost::Message;
 
-use crate::format::block::{self, Kind};
+use crate::format::block::{Kind, Packer};
 use crate::format::index::{self, BlockPlace};
 use crate::format::preamble::{self, PREAMBLE_BYTES, Progress};
 use crate::format::records::{CheckpointRecord, IndexRecord};
@@ -49,8 +49,10 @@ pub struct Writer {
     end: u64,
     blocks: Vec<BlockPlace>,
     page_counts: Vec<u32>,
+    checkpoint_bytes: u64,
     checkpoints: Vec<CheckpointRecord>,
     progress_turn: u64,
+    packer: Packer,
 }
 
 impl Writer {
@@ -64,8 +66,10 @@ impl Writer {
             end: PREAMBLE_BYTES as u64,
             blocks: Vec::new(),
             page_counts: Vec::new(),
+            checkpoint_bytes: 0,
             checkpoints: Vec::new(),
             progress_turn: 0,
+            packer: Packer::default(),
         }
     }
 
@@ -76,9 +80,12 @@ impl Writer {
 
     /// Appends a block.
     pub fn push(&mut self, kind: Kind, message: &impl Message) {
-        let bytes = block::encode(kind, self.blocks.len() as u32, &message.encode_to_vec());
+        let bytes = self.packer.pack(kind, self.blocks.len() as u32, &message.encode_to_vec());
         self.blocks.push(BlockPlace { kind: Some(kind), offset: self.end, len: bytes.len() as u64 });
         self.end += bytes.len() as u64;
+        if matches!(kind, Kind::Pages | Kind::Checkpoint) {
+            self.checkpoint_bytes += bytes.len() as u64;
+        }
         self.waiting.push_back(bytes);
     }
 
@@ -148,8 +155,8 @@ impl Writer {
         self.waiting.push_back(trailer.to_vec());
     }
 
-    /// Bytes of the blocks that `wanted` picks, headers included.
-    pub fn bytes_of(&self, wanted: impl Fn(Kind) -> bool) -> u64 {
-        self.blocks.iter().filter(|block| block.kind.is_some_and(&wanted)).map(|block| block.len).sum()
+    /// Bytes of the blocks with checkpoints and their pages, headers included.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoint_bytes
     }
 }

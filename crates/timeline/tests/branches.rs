@@ -54,7 +54,7 @@ fn sequences(seeds: std::ops::Range<u64>) {
             paths.push(record(session, &mut random));
         }
         for path in &paths {
-            let report = verify(&path.recording, 1, &|_, _| {}).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let report = verify(&path.recording, 1, &|_| {}).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             assert_eq!(report.difference, None, "seed {seed}");
             let mut replayer = Replayer::new(path.recording.clone()).expect("a replayer");
             replayer.seek(Target::End).unwrap_or_else(|error| panic!("seed {seed}: {error}"));

@@ -51,7 +51,7 @@ fn a_replay_ends_in_the_recorded_state_with_the_same_output() {
         assert_eq!(replayer.full_digest().0, recording.end().expect("an end").digest, "seed {seed}");
         assert_eq!(serial, session.serial, "seed {seed}");
         for jobs in [1, 3] {
-            let report = verify(&recording, jobs, &|_, _| {}).expect("every stretch can be replayed");
+            let report = verify(&recording, jobs, &|_| {}).expect("every stretch can be replayed");
             assert_eq!(report.difference, None, "seed {seed}");
         }
     }
@@ -180,7 +180,7 @@ fn a_packed_recording_replays_like_the_original_and_is_smaller_without_checkpoin
             let recording = open(&packed);
             assert_eq!(recording.events(), original.events());
             assert_eq!(recording.end_position(), original.end_position());
-            assert_eq!(verify(&recording, 1, &|_, _| {}).expect("it replays").difference, None);
+            assert_eq!(verify(&recording, 1, &|_| {}).expect("it replays").difference, None);
             let mut replayer = Replayer::new(recording.clone()).expect("a replayer");
             replayer.seek(Target::End).expect("the end");
             assert_eq!(replayer.full_digest(), session.machine.digest(), "seed {seed}");

@@ -18,6 +18,10 @@ use devices::{RestoreError, Saved};
 use super::{Board, Devices};
 
 /// All devices.
+///
+/// A recording must replay for ever, so what is added must not show in a machine without it. Each device here is always
+/// saved. One that is added later is `None` while it is as at power-on, and stays so in the machine of an old
+/// recording, which has no way to reach it ([`crate::machine::MachineConfig`]); so the digests of such machines stay as they were.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct BoardState {
     /// Interrupt controllers.
@@ -113,24 +117,29 @@ impl Saved for Board {
     fn restore(&mut self, state: BoardState) -> Result<(), RestoreError> {
         let mut restored = Board::new(self.config);
         let d = &mut restored.devices;
-        restored.fabric.restore(state.fabric.unwrap_or_default())?;
-        d.pit.restore(state.pit.unwrap_or_default())?;
-        d.rtc.restore(state.rtc.unwrap_or_default())?;
-        d.hpet.restore(state.hpet.unwrap_or_default())?;
-        d.uart.restore(state.uart.unwrap_or_default())?;
-        d.acpi_pm.restore(state.acpi_pm.unwrap_or_default())?;
-        d.reset_control.restore(state.reset_control.unwrap_or_default())?;
-        d.i8042.restore(state.i8042.unwrap_or_default())?;
-        d.port92.restore(state.port92.unwrap_or_default())?;
-        d.post.restore(state.post.unwrap_or_default())?;
-        d.pci.restore(state.pci.unwrap_or_default())?;
-        d.fw_cfg.restore(state.fw_cfg.unwrap_or_default())?;
-        d.guest_control.restore(state.guest_control.unwrap_or_default())?;
-        d.testdev.restore(state.testdev.unwrap_or_default())?;
-        d.vga.restore(state.vga.unwrap_or_default())?;
+        put_back(&mut restored.fabric, state.fabric)?;
+        put_back(&mut d.pit, state.pit)?;
+        put_back(&mut d.rtc, state.rtc)?;
+        put_back(&mut d.hpet, state.hpet)?;
+        put_back(&mut d.uart, state.uart)?;
+        put_back(&mut d.acpi_pm, state.acpi_pm)?;
+        put_back(&mut d.reset_control, state.reset_control)?;
+        put_back(&mut d.i8042, state.i8042)?;
+        put_back(&mut d.port92, state.port92)?;
+        put_back(&mut d.post, state.post)?;
+        put_back(&mut d.pci, state.pci)?;
+        put_back(&mut d.fw_cfg, state.fw_cfg)?;
+        put_back(&mut d.guest_control, state.guest_control)?;
+        put_back(&mut d.testdev, state.testdev)?;
+        put_back(&mut d.vga, state.vga)?;
         restored.out.hpet_owns_legacy_lines = restored.devices.hpet.legacy_replacement();
         restored.settle();
         *self = restored;
         Ok(())
     }
+}
+
+/// Restores a device. One without a state was not there yet when the state was saved: it is as at power-on.
+fn put_back<D: Saved>(device: &mut D, state: Option<D::State>) -> Result<(), RestoreError> {
+    state.map_or(Ok(()), |state| device.restore(state))
 }

@@ -62,18 +62,43 @@ pub struct BlockHeader {
     raw_len: u32,
 }
 
-/// A block with this payload, ready to be written.
+/// Makes blocks. It keeps the compressor's tables, which cost more to set up than a block to compress.
+pub struct Packer(Option<zstd::bulk::Compressor<'static>>);
+
+impl Default for Packer {
+    fn default() -> Self {
+        // Without one, blocks are larger.
+        Packer(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok())
+    }
+}
+
+impl Packer {
+    /// A block with this payload, ready to be written.
+    ///
+    /// # Panics
+    /// If the payload is larger than a reader would take.
+    pub fn pack(&mut self, kind: Kind, number: u32, raw: &[u8]) -> Vec<u8> {
+        assert!(raw.len() <= MAX_BLOCK_BYTES, "a block of {} bytes is too large to be read again", raw.len());
+        let packed = (raw.len() >= COMPRESS_FROM)
+            .then(|| self.0.as_mut()?.compress(raw).ok())
+            .flatten()
+            .filter(|packed| packed.len() < raw.len());
+        let flags = if packed.is_some() { COMPRESSED } else { 0 };
+        let stored = packed.as_deref().unwrap_or(raw);
+        assemble(kind as u8, flags, number, raw.len() as u32, stored)
+    }
+}
+
+/// A single block with this payload.
 pub fn encode(kind: Kind, number: u32, raw: &[u8]) -> Vec<u8> {
-    assert!(raw.len() <= MAX_BLOCK_BYTES, "a block of {} bytes is too large to be read again", raw.len());
-    let packed = (raw.len() >= COMPRESS_FROM)
-        .then(|| zstd::bulk::compress(raw, ZSTD_LEVEL).ok())
-        .flatten()
-        .filter(|packed| packed.len() < raw.len());
-    let stored = packed.as_deref().unwrap_or(raw);
+    Packer::default().pack(kind, number, raw)
+}
+
+fn assemble(kind: u8, flags: u8, number: u32, raw_len: u32, stored: &[u8]) -> Vec<u8> {
     let mut block = Vec::with_capacity(HEADER_BYTES + stored.len());
     block.extend_from_slice(&MARK);
-    block.extend_from_slice(&[kind as u8, if packed.is_some() { COMPRESSED } else { 0 }, 0, 0]);
-    for word in [number, stored.len() as u32, raw.len() as u32] {
+    block.extend_from_slice(&[kind, flags, 0, 0]);
+    for word in [number, stored.len() as u32, raw_len] {
         block.extend_from_slice(&word.to_le_bytes());
     }
     let crc = crc32c::crc32c_append(crc32c::crc32c(&block), stored);

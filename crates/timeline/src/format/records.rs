@@ -178,7 +178,7 @@ pub struct CheckpointRecord {
     /// All but RAM.
     #[prost(message, optional, tag = "4")]
     pub state: Option<MachineState>,
-    /// The digest, see [`crate::page_hashes`].
+    /// The digest, see [`machine::page_hashes`].
     #[prost(bytes = "vec", tag = "5")]
     pub digest: Vec<u8>,
     /// Indexes of changed pages: the first, then differences.

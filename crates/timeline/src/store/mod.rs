@@ -23,10 +23,10 @@ use machine::{Machine, MachineConfig};
 use crate::Position;
 use crate::format::records::ConfigRecord;
 use crate::format::{FormatError, PAGE_BYTES};
-use crate::page_hashes::{PageHash, ZERO, hash};
 use crate::page_map::page_of;
 use crate::reader::ReadError;
 use crate::replayer::{Live, ReplayError};
+use machine::page_hashes::{PageHash, ZERO, hash};
 use node::{Node, NodeKind, NodeRecord};
 use pages::PageStore;
 

@@ -8,7 +8,7 @@ use prost::Message;
 use super::{StoreError, files, io, write_whole};
 use crate::format::FormatError;
 use crate::format::records::{ConfigRecord, PositionRecord};
-use crate::page_hashes::PageHash;
+use machine::page_hashes::PageHash;
 
 const MAGIC: &[u8; 8] = b"CVRNODE1";
 /// The most that a record has before compression: the pages of 64 GiB.

@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::{StoreError, io, write_whole};
 use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
-use crate::page_hashes::PageHash;
+use machine::page_hashes::PageHash;
 
 const MAGIC: &[u8; 8] = b"CVRPACK1";
 const HEAD_BYTES: u64 = 16;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::pack_file::{MAX_PAGES, PackFile};
 use super::{Collected, StoreError, files, io};
 use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
-use crate::page_hashes::PageHash;
 use crate::page_map::Page;
+use machine::page_hashes::PageHash;
 
 /// All pages.
 pub struct PageStore {

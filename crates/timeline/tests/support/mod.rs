@@ -2,7 +2,10 @@
 #![allow(dead_code)] // each test file uses a part
 
 use machine::{BootSource, Idle, Input, Machine, MachineConfig, StopReason};
+use timeline::format::block::{self, Kind};
+use timeline::format::preamble::PREAMBLE_BYTES;
 use timeline::format::records::EndReason;
+use timeline::reader::Reader;
 use timeline::sink::MemorySink;
 use timeline::{Position, Recorder, RecorderOptions};
 use x86::{CpuModel, InsnCount, VirtualTime};
@@ -31,6 +34,23 @@ const GUEST: &[u8] = &[
     0x00, 0xcc, 0xff, 0x05, 0x00, 0x00, 0x30, 0x00, 0xb0, 0x20, 0xe6, 0x20, 0x61, 0xcf,
 ];
 
+/// A multiboot kernel that polls the serial port, and keeps each byte, and the time stamp counter, from 2 MiB on.
+///
+/// Its source is `keeper.s` beside this file.
+const KEEPER: &[u8] = &[
+    0x02, 0xb0, 0xad, 0x1b, 0x00, 0x00, 0x01, 0x00, 0xfe, 0x4f, 0x51, 0xe4, 0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0x10,
+    0x00, 0x54, 0x00, 0x10, 0x00, 0x54, 0x00, 0x10, 0x00, 0x20, 0x00, 0x10, 0x00, 0xbc, 0x00, 0x00, 0x12, 0x00, 0xbf,
+    0x00, 0x00, 0x20, 0x00, 0x31, 0xdb, 0x31, 0xf6, 0x43, 0xba, 0xfd, 0x03, 0x00, 0x00, 0xec, 0xa8, 0x01, 0x74, 0xf5,
+    0xba, 0xf8, 0x03, 0x00, 0x00, 0xec, 0x88, 0x07, 0x0f, 0x31, 0x89, 0x47, 0x04, 0x83, 0xc7, 0x08, 0xb9, 0xd0, 0x07,
+    0x00, 0x00, 0x01, 0xce, 0xe2, 0xfc, 0xeb, 0xda,
+];
+/// Where it keeps them: each byte is followed, 4 bytes on, by the counter; the next is 8 bytes on.
+pub const KEPT: u64 = 0x20_0000;
+/// Its instruction that stores a byte.
+pub const KEEPS_BYTE: u64 = 0x10_003f;
+/// Its instruction that stores the counter.
+pub const KEEPS_COUNTER: u64 = 0x10_0043;
+
 /// RAM of the guest.
 pub const RAM_BYTES: u64 = 4 << 20;
 
@@ -48,10 +68,32 @@ pub fn config(vcpus: u8, chaos_seed: Option<u64>) -> MachineConfig {
 
 /// The guest at its start.
 pub fn boot(config: MachineConfig) -> Machine {
-    let mut machine = Machine::new(config).expect("a machine");
-    let source = BootSource { kernel: GUEST, kernel_name: "guest", initrd: None, initrd_name: "", command_line: "" };
+    load(Machine::new(config).expect("a machine"), GUEST)
+}
+
+/// The guest that keeps what it gets, on `machine`.
+pub fn keeper(machine: Machine) -> Machine {
+    load(machine, KEEPER)
+}
+
+fn load(mut machine: Machine, kernel: &[u8]) -> Machine {
+    let source = BootSource { kernel, kernel_name: "guest", initrd: None, initrd_name: "", command_line: "" };
     machine.load(&source).expect("the guest loads");
     machine
+}
+
+/// The recording `bytes` with the payload of each block changed by `change`, the checksums put right, and without its index.
+pub fn altered(bytes: &[u8], change: &mut dyn FnMut(Kind, Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+    let reader = Reader::new(Box::new(bytes.to_vec())).expect("memory can be read");
+    let mut result = bytes[..PREAMBLE_BYTES].to_vec();
+    for (number, place) in reader.walk().expect("memory can be read").blocks.iter().enumerate() {
+        let (header, payload) = reader.payload(place).expect("the block is whole");
+        let kind = header.kind.expect("a known kind");
+        if kind != Kind::Index {
+            result.extend(block::encode(kind, number as u32, &change(kind, payload)));
+        }
+    }
+    result
 }
 
 /// SplitMix64 again, so that a seed is a test.

@@ -6,6 +6,7 @@
 //! changed since the last checkpoint, and which hold decoded code.
 
 pub mod access;
+mod look_up;
 pub mod paging;
 pub mod phys;
 pub mod tlb;

@@ -12,12 +12,12 @@ pub const PHYS_BITS: u32 = 40;
 /// Mask of physical addresses.
 pub const PHYS_MASK: u64 = (1 << PHYS_BITS) - 1;
 
-const P: u64 = 1 << 0;
+pub(super) const P: u64 = 1 << 0;
 const W: u64 = 1 << 1;
 const U: u64 = 1 << 2;
 const A: u64 = 1 << 5;
 const D: u64 = 1 << 6;
-const PS: u64 = 1 << 7;
+pub(super) const PS: u64 = 1 << 7;
 const NX: u64 = 1 << 63;
 /// Address bits above [`PHYS_BITS`] and below bit 52.
 const RESERVED_HIGH: u64 = ((1 << 52) - 1) & !PHYS_MASK;
@@ -54,13 +54,13 @@ pub struct Translation {
 }
 
 /// What an entry of one paging structure is.
-struct Level {
+pub(super) struct Level {
     /// log2 of the bytes that one entry maps.
-    shift: u32,
+    pub(super) shift: u32,
     /// Bits that must be zero in an entry that points to a table.
     reserved_table: u64,
     /// Bits that must be zero in an entry that maps a page, or `None` if it cannot.
-    reserved_page: Option<u64>,
+    pub(super) reserved_page: Option<u64>,
 }
 
 /// An entry that the walk went through, to get its accessed bit.
@@ -252,7 +252,7 @@ struct Leaf {
     shift: u8,
 }
 
-const LEVELS_LONG: [Level; 4] = [
+pub(super) const LEVELS_LONG: [Level; 4] = [
     Level { shift: 39, reserved_table: RESERVED_HIGH | PS, reserved_page: None },
     Level { shift: 30, reserved_table: RESERVED_HIGH, reserved_page: Some(RESERVED_HIGH | 0x3fff_e000) },
     Level { shift: 21, reserved_table: RESERVED_HIGH, reserved_page: Some(RESERVED_HIGH | 0x001f_e000) },
@@ -260,22 +260,22 @@ const LEVELS_LONG: [Level; 4] = [
 ];
 /// Bits 62 to 52 are reserved too in PAE paging.
 const RESERVED_PAE: u64 = !PHYS_MASK & !NX;
-const LEVELS_PAE: [Level; 2] = [
+pub(super) const LEVELS_PAE: [Level; 2] = [
     Level { shift: 21, reserved_table: RESERVED_PAE, reserved_page: Some(RESERVED_PAE | 0x001f_e000) },
     Level { shift: 12, reserved_table: 0, reserved_page: Some(RESERVED_PAE) },
 ];
-const LEVELS_32: [Level; 2] = [
+pub(super) const LEVELS_32: [Level; 2] = [
     Level { shift: 22, reserved_table: 0, reserved_page: None },
     Level { shift: 12, reserved_table: 0, reserved_page: Some(0) },
 ];
 /// PSE-36 gives bits 20:13 of a 4 MiB entry to address bits 39:32; bit 21 is reserved.
-const LEVELS_32_PSE: [Level; 2] = [
+pub(super) const LEVELS_32_PSE: [Level; 2] = [
     Level { shift: 22, reserved_table: 0, reserved_page: Some(1 << 21) },
     Level { shift: 12, reserved_table: 0, reserved_page: Some(0) },
 ];
 
 /// Reads a paging-structure entry; outside RAM it is all ones, as an empty bus is.
-fn read_entry(mem: &GuestMemory, at: u64, bytes: u64) -> u64 {
+pub(super) fn read_entry(mem: &GuestMemory, at: u64, bytes: u64) -> u64 {
     let entry = match bytes {
         4 => mem.read_entry::<u32>(GuestPhysAddr(at)).map(u64::from),
         _ => mem.read_entry::<u64>(GuestPhysAddr(at)),

@@ -53,6 +53,8 @@ pub struct GuestMemory {
     /// Per page, whether it may have changed since [`Self::take_dirty_pages`] last named it. A page
     /// with a fast write tag in some TLB is marked when it gets the tag.
     dirty: Vec<bool>,
+    /// How many of those there are.
+    dirty_count: usize,
     /// Pages whose content is to be kept when it first changes; empty: none.
     watched: Vec<bool>,
     /// Content of watched pages before they changed.
@@ -81,6 +83,7 @@ impl GuestMemory {
             layout,
             code: vec![0; pages],
             dirty: vec![true; pages],
+            dirty_count: pages,
             watched: Vec::new(),
             preimages: Vec::new(),
             stale_code: Vec::new(),
@@ -200,7 +203,11 @@ impl GuestMemory {
 
     /// `page` is about to change, now or later through a fast write tag.
     fn mark_dirty(&mut self, page: usize) {
-        if !std::mem::replace(&mut self.dirty[page], true) && self.watched.get(page) == Some(&true) {
+        if std::mem::replace(&mut self.dirty[page], true) {
+            return;
+        }
+        self.dirty_count += 1;
+        if self.watched.get(page) == Some(&true) {
             self.keep_preimage(page);
         }
     }
@@ -239,6 +246,12 @@ impl GuestMemory {
     /// Marks all pages, for RAM that was replaced from outside.
     pub fn mark_all_dirty(&mut self) {
         self.dirty.fill(true);
+        self.dirty_count = self.dirty.len();
+    }
+
+    /// How many pages [`Self::take_dirty_pages`] would name.
+    pub fn dirty_page_count(&self) -> usize {
+        self.dirty_count
     }
 
     /// Takes the pages, as offsets in RAM divided by 4096 and in order, that may have changed since
@@ -247,6 +260,7 @@ impl GuestMemory {
     /// Who calls this must take the fast write tags ([`super::tlb::Tlb::forbid_all_fast_writes`]) from
     /// every TLB of this memory: stores through those are not seen here.
     pub fn take_dirty_pages(&mut self) -> Vec<u64> {
+        self.dirty_count = 0;
         let taken = self.dirty.iter_mut().enumerate();
         taken.filter_map(|(page, dirty)| std::mem::take(dirty).then_some(page as u64)).collect()
     }
@@ -332,9 +346,12 @@ mod tests {
         let mem = &mut ram.memory;
         assert_eq!(mem.take_dirty_pages().len(), 256);
         assert!(mem.take_dirty_pages().is_empty());
-        assert!(mem.write(GuestPhysAddr(0x1fff), &[1; 2]));
+        assert!(mem.write(GuestPhysAddr(0x1fff), &[1; 2]) && mem.write(GuestPhysAddr(0x1fff), &[1; 2]));
+        assert_eq!(mem.dirty_page_count(), 2);
         assert_eq!(mem.take_dirty_pages(), vec![1, 2]);
+        assert_eq!(mem.dirty_page_count(), 0);
         mem.mark_all_dirty();
+        assert_eq!(mem.dirty_page_count(), 256);
         assert_eq!(mem.take_dirty_pages().len(), 256);
     }
 

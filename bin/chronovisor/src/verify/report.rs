@@ -1,0 +1,207 @@
+//! What a verification found, in sentences and as JSON.
+
+use serde_json::{Value, json};
+use timeline::difference::Differing;
+use timeline::verify::{Cause, Difference, Outcome, Step, StepKind, Trace, Verification, WayReport};
+use timeline::{Position, Recording};
+
+/// One JSON object.
+pub fn json(recording: &Recording, verification: &Verification, seconds: f64) -> String {
+    let object = json!({
+        "same": verification.difference.is_none(),
+        "stretches": verification.stretches,
+        "digests": verification.digests,
+        "states": verification.states,
+        "instructions": recording.end_position().insns - recording.start().insns,
+        "cut_short": recording.is_cut_short(),
+        "difference": verification.difference.as_deref().map(difference_json),
+        "host_seconds": seconds,
+    });
+    object.to_string()
+}
+
+fn difference_json(difference: &Difference) -> Value {
+    let Difference { from, to, stopped, what, more, cause } = difference;
+    let (kind, details) = match cause {
+        Cause::AlteredState { replay_agrees } => ("altered-state", json!({ "replay_agrees": replay_agrees })),
+        Cause::Engine { ways, compared: (one, other), first, what } => (
+            "engine",
+            json!({
+                "ways": ways_json(ways),
+                "first": step_json(first),
+                "what": differing_json(what, &ways[*one].name, &ways[*other].name),
+            }),
+        ),
+        Cause::Recorded { ways, traces } => {
+            let traces: Vec<Value> = traces.iter().map(trace_json).collect();
+            ("recorded", json!({ "ways": ways_json(ways), "traces": traces }))
+        }
+    };
+    json!({
+        "from_insns": from.insns,
+        "from_virtual_ns": from.time.as_ns(),
+        "to_insns": to.insns,
+        "to_virtual_ns": to.time.as_ns(),
+        "stopped": stopped,
+        "what": differing_json(what, "recorded", "replayed"),
+        "more": more,
+        "cause": kind,
+        "details": details,
+    })
+}
+
+fn differing_json(what: &[Differing], one: &str, other: &str) -> Vec<Value> {
+    let object = |differing: &Differing| json!({ "what": differing.thing.to_string(), one: differing.one, other: differing.other });
+    what.iter().map(object).collect()
+}
+
+fn ways_json(ways: &[WayReport]) -> Vec<Value> {
+    let outcome = |way: &WayReport| match way.outcome {
+        Outcome::AsRecorded => "as-recorded",
+        Outcome::Different => "different",
+        Outcome::Stopped => "stopped",
+        Outcome::Unknown => "unknown",
+    };
+    ways.iter().map(|way| json!({ "way": way.name, "outcome": outcome(way) })).collect()
+}
+
+fn step_json(step: &Step) -> Value {
+    let (kind, place) = match &step.kind {
+        StepKind::Instruction(place) => ("instruction", Some(place)),
+        StepKind::Delivery(place) => ("delivery", Some(place)),
+        StepKind::Input { .. } => ("input", None),
+        StepKind::Waiting => ("waiting", None),
+    };
+    let input = match &step.kind {
+        StepKind::Input { number, what } => Some(json!({ "number": number, "what": what })),
+        _ => None,
+    };
+    json!({
+        "kind": kind,
+        "insns": step.before.insns,
+        "virtual_ns": step.before.time.as_ns(),
+        "vcpu": place.map(|place| place.vcpu),
+        "cs": place.map(|place| place.address.0),
+        "rip": place.map(|place| place.address.1),
+        "bytes": place.map(|place| &place.bytes),
+        "text": place.map(|place| &place.text),
+        "input": input,
+    })
+}
+
+fn trace_json(trace: &Trace) -> Value {
+    json!({
+        "what": trace.thing.to_string(),
+        "step": trace.step.as_ref().map(step_json),
+        "input_before": trace.input.as_ref().map(step_json),
+    })
+}
+
+/// Lines for people.
+pub fn sentences(recording: &Recording, verification: &Verification, seconds: f64) -> String {
+    match &verification.difference {
+        Some(difference) => different(difference).join("\n"),
+        None => {
+            let cut = if recording.is_cut_short() { "; the recording was cut short, so its end has none" } else { "" };
+            format!(
+                "the same: {} digests over {} instructions compared in {seconds:.1} s{cut}",
+                verification.digests,
+                recording.end_position().insns - recording.start().insns,
+            )
+        }
+    }
+}
+
+fn different(difference: &Difference) -> Vec<String> {
+    let Difference { from, to, stopped, what, more, cause } = difference;
+    if let Cause::AlteredState { replay_agrees } = cause {
+        return altered(*from, *replay_agrees, what, *more);
+    }
+    let mut lines = match cause {
+        Cause::Engine { first, .. } => vec![format!("DIFFERENT: the first differing step is {first}")],
+        _ => vec![format!("DIFFERENT: the replay is not the recorded run somewhere from instruction {from} to {to}")],
+    };
+    if let Some(stopped) = stopped {
+        lines.push(format!("The replay could not go on: {stopped}"));
+    }
+    if let Cause::Engine { ways, compared: (one, other), what, .. } = cause {
+        lines.push(format!("Behind it, [{}] and [{}] have:", ways[*one].name, ways[*other].name));
+        lines.extend(what.iter().map(|d| format!("  {}: {} and {}", d.thing, d.one, d.other)));
+    }
+    if !what.is_empty() {
+        lines.push(format!("At {to}, recorded and replayed:"));
+        lines.extend(named(what, *more));
+    } else if stopped.is_none() {
+        lines.push(format!("The digests at {to} differ; no state is recorded there to compare with."));
+    }
+    match cause {
+        Cause::Engine { ways, .. } => lines.extend(tried(ways)),
+        Cause::Recorded { ways, traces } => {
+            lines.extend(tried(ways));
+            lines.extend(agreed(traces));
+        }
+        Cause::AlteredState { .. } => {}
+    }
+    lines
+}
+
+fn altered(at: Position, replay_agrees: Option<bool>, what: &[Differing], more: usize) -> Vec<String> {
+    let mut lines = vec![format!(
+        "DIFFERENT: the state that is recorded at instruction {at} is not the one its digest was taken of: it was altered"
+    )];
+    lines.extend(match replay_agrees {
+        Some(true) => Some(
+            "A replay from the checkpoint before has the recorded digest there, so only this state is wrong.".into(),
+        ),
+        Some(false) => Some("A replay from the checkpoint before has another digest there, too.".into()),
+        None => None,
+    });
+    if !what.is_empty() {
+        lines.push("Recorded, and replayed from the checkpoint before:".into());
+        lines.extend(named(what, more));
+    }
+    lines
+}
+
+fn named(what: &[Differing], more: usize) -> Vec<String> {
+    let mut lines: Vec<String> =
+        what.iter().map(|d| format!("  {}: recorded {}, replayed {}", d.thing, d.one, d.other)).collect();
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines
+}
+
+fn tried(ways: &[WayReport]) -> Vec<String> {
+    let line = |way: &WayReport| {
+        let outcome = match way.outcome {
+            Outcome::AsRecorded => "ends in the recorded state",
+            Outcome::Different => "ends in another state",
+            Outcome::Stopped => "cannot follow the recording",
+            Outcome::Unknown => "comes to the end",
+        };
+        format!("  {}: {outcome}", way.name)
+    };
+    std::iter::once("Ways of replaying that were compared:".to_owned()).chain(ways.iter().map(line)).collect()
+}
+
+/// Every way agrees.
+fn agreed(traces: &[Trace]) -> Vec<String> {
+    let mut lines = vec![
+        "All of them agree, so the recorded run had another input or state, or was made by a program that computes \
+         otherwise."
+            .to_owned(),
+    ];
+    if traces.is_empty() {
+        return lines;
+    }
+    lines.push("In the replay, what differs got its value by these steps, the earliest first:".into());
+    for trace in traces {
+        lines.push(match &trace.step {
+            Some(step) => format!("  {}: {step}", trace.thing),
+            None => format!("  {}: it had it from the start of this stretch on", trace.thing),
+        });
+        lines.extend(trace.input.as_ref().map(|input| format!("    after {input}")));
+    }
+    lines
+}
