@@ -19,7 +19,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "machine",
         &["acpi_tables", "blake3", "devices", "jit", "linux-loader", "prost", "rustix", "thiserror", "x86", "zerocopy"],
     ),
-    ("timeline", &["blake3", "crc32c", "iced-x86", "machine", "prost", "rustix", "thiserror", "x86", "zstd"]),
+    (
+        "timeline",
+        &["blake3", "crc32c", "iced-x86", "lz4_flex", "machine", "prost", "rustix", "thiserror", "x86", "zstd"],
+    ),
     ("session", &["blake3", "machine", "rustix", "serde_json", "signal-hook", "thiserror", "timeline", "x86"]),
     ("chronovisor", &["anyhow", "clap", "indicatif", "jiff", "serde_json", "session", "timeline"]),
     ("chronoctl", &["libc"]),

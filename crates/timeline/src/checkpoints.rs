@@ -94,7 +94,10 @@ impl FileMaps {
     pub fn map(&mut self, recording: &Recording, index: usize) -> Result<PageMap, ReadError> {
         while self.maps.len() <= index {
             let next = self.maps.len();
-            let mut map = self.maps.last().cloned().unwrap_or_else(|| PageMap::zero(self.pages));
+            let mut map = match self.maps.last() {
+                Some(map) => map.clone(),
+                None => recording.base_map(self.pages)?,
+            };
             let record = recording.checkpoint(&recording.checkpoints()[next])?;
             for (page, number) in record.changes()? {
                 if !map.set(page, PageRef::numbered(number)) {

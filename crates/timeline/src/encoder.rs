@@ -73,6 +73,16 @@ impl Encoder {
         }
     }
 
+    /// The recording begins with these pages (index and content), which are elsewhere.
+    ///
+    /// # Panics
+    /// If there is no such page.
+    pub fn begin_with(&mut self, pages: &[(u64, PageHash)]) {
+        for (page, hash) in pages {
+            self.hashes.set(*page, *hash);
+        }
+    }
+
     /// The file.
     pub fn writer(&mut self) -> &mut Writer {
         &mut self.writer

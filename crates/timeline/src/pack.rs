@@ -4,7 +4,7 @@
 //! ends where it can be replayed to.
 
 use crate::encoder::{Checkpoint, Encoder};
-use crate::format::records::CheckpointKind;
+use crate::format::records::{CheckpointKind, RecordingHeader};
 use crate::format::{FormatError, PAGE_BYTES};
 use crate::page_cache::PageCache;
 use crate::page_map::{PageMap, PageRef};
@@ -48,10 +48,11 @@ impl From<FormatError> for PackError {
 /// If it cannot be read or written, or a state in it is not the recorded one.
 pub fn pack(recording: &Recording, sink: Box<dyn Sink>, with_checkpoints: bool) -> Result<(), PackError> {
     let pages = recording.config()?.ram_bytes / PAGE_BYTES as u64;
-    let mut encoder = Encoder::new(sink, recording.header(), pages);
+    let header = RecordingHeader { snapshot: String::new(), tree: String::new(), ..recording.header().clone() };
+    let mut encoder = Encoder::new(sink, &header, pages);
     let mut packer = Packer { recording, encoder: &mut encoder, cache: PageCache::default(), pages, events: 0 };
-    let mut map = PageMap::zero(pages);
-    let mut written = map.clone();
+    let mut map = recording.base_map(pages)?;
+    let mut written = PageMap::zero(pages);
     for info in recording.checkpoints() {
         let record = recording.checkpoint(info)?;
         for (page, number) in record.changes()? {

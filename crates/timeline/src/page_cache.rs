@@ -8,6 +8,7 @@ use crate::format::{FormatError, PAGE_BYTES};
 use crate::page_map::{Page, PageRef};
 use crate::reader::ReadError;
 use crate::recording::Recording;
+use crate::store::StoreError;
 
 /// Blocks of pages that are kept: 64 MiB.
 const BLOCKS_KEPT: usize = 256;
@@ -30,10 +31,11 @@ impl PageCache {
         mut pages: Vec<(u64, PageRef)>,
         mut take: impl FnMut(u64, &Page) -> Result<(), E>,
     ) -> Result<(), E> {
+        read_base(recording, &mut pages, &mut take)?;
         // By number, so that each block is read once.
         pages.sort_by_key(|(index, page)| match page {
             PageRef::File(number) => (*number, *index),
-            PageRef::Zero | PageRef::Memory(_) => (0, *index),
+            PageRef::Zero | PageRef::Memory(_) | PageRef::Base(_) => (0, *index),
         });
         let mut current: Option<(usize, Arc<Vec<u8>>)> = None;
         for (index, page) in pages {
@@ -47,6 +49,7 @@ impl PageCache {
                     continue;
                 }
                 PageRef::File(number) => number,
+                PageRef::Base(_) => continue,
             };
             let missing = || ReadError::from(FormatError::Content("a page is missing"));
             let block =
@@ -83,4 +86,39 @@ impl PageCache {
         self.blocks.push_back((block, bytes.clone()));
         Ok(bytes)
     }
+}
+
+/// Gives those of `pages` to `take` that are in the state which the recording begins with, and takes them out.
+fn read_base<E: From<ReadError>>(
+    recording: &Recording,
+    pages: &mut Vec<(u64, PageRef)>,
+    take: &mut impl FnMut(u64, &Page) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut wanted, mut places) = (Vec::new(), Vec::new());
+    pages.retain(|(index, page)| match page {
+        PageRef::Base(base) => {
+            wanted.push((*base, *index));
+            false
+        }
+        _ => true,
+    });
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    wanted.sort_unstable();
+    places.extend(wanted.iter().map(|(base, _)| *base));
+    let missing = || ReadError::from(FormatError::Content("the state that it begins with is missing"));
+    let base = recording.base().ok_or_else(missing)?;
+    let mut taken = Ok(());
+    let read = base.read::<StoreError>(&places, |place, page| {
+        let first = wanted.partition_point(|(base, _)| *base < place);
+        for (_, index) in wanted[first..].iter().take_while(|(base, _)| *base == place) {
+            if taken.is_ok() {
+                taken = take(*index, page);
+            }
+        }
+        Ok(())
+    });
+    read.map_err(ReadError::from)?;
+    taken
 }

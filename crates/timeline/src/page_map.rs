@@ -14,6 +14,8 @@ pub enum PageRef {
     Zero,
     /// In the file, under this number (not 0).
     File(u64),
+    /// As in the state that the recording begins with, the page of this index.
+    Base(u64),
     /// Here.
     Memory(Arc<Page>),
 }
@@ -27,7 +29,7 @@ impl PageRef {
     fn is(&self, other: &PageRef) -> bool {
         match (self, other) {
             (PageRef::Zero, PageRef::Zero) => true,
-            (PageRef::File(a), PageRef::File(b)) => a == b,
+            (PageRef::File(a), PageRef::File(b)) | (PageRef::Base(a), PageRef::Base(b)) => a == b,
             (PageRef::Memory(a), PageRef::Memory(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }

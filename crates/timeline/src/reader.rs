@@ -10,6 +10,7 @@ use crate::format::index::{self, BlockPlace};
 use crate::format::preamble::{self, PREAMBLE_BYTES, Progress, TRAILER_BYTES};
 use crate::format::records::IndexRecord;
 use crate::sink::Source;
+use crate::store::StoreError;
 
 /// A file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,15 @@ pub enum ReadError {
     /// Its bytes are not as they should be.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// The store with the state that it begins with.
+    #[error("cannot read the state that the recording begins with: {0}")]
+    Base(#[source] Box<StoreError>),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        ReadError::Base(Box::new(error))
+    }
 }
 
 /// A file and its blocks.

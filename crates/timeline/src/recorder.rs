@@ -12,6 +12,7 @@ use crate::format::records::{BootDescription, CheckpointKind, ConfigRecord, EndR
 use crate::page_map::{is_zero, page_of};
 use crate::policy::Policy;
 use crate::sink::Sink;
+use crate::store::PendingBase;
 use crate::worker::{Ending, Job, Report, Worker};
 use crate::writer::WriteError;
 
@@ -32,6 +33,14 @@ pub enum RecordError {
     /// The host has no thread for it.
     #[error("cannot start the thread that writes the recording: {0}")]
     Thread(std::io::Error),
+    /// The state that it begins with cannot be saved yet.
+    #[error(
+        "cannot save the state that the recording begins with: {0}; nothing is lost, and it goes on when there is room"
+    )]
+    NoRoom(String),
+    /// The state that it was to begin with could not be saved.
+    #[error("nothing was recorded, since the state to begin with could not be saved: {0}")]
+    NoBase(String),
     /// The thread is gone.
     #[error("the thread that writes the recording has failed; what it had written is safe")]
     Gone,
@@ -112,6 +121,34 @@ impl Recorder {
     /// # Errors
     /// If the host refuses. What cannot be written is said by [`Self::flush`].
     pub fn start(machine: &mut Machine, sink: Box<dyn Sink>, options: RecorderOptions) -> Result<Self, RecordError> {
+        let mut recorder = Self::new(machine, sink, options, None)?;
+        recorder.begin(machine)?;
+        Ok(recorder)
+    }
+
+    /// Starts to record `machine`, which stands at the state that is being saved as `base`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_from(
+        machine: &mut Machine,
+        sink: Box<dyn Sink>,
+        options: RecorderOptions,
+        base: PendingBase,
+    ) -> Result<Self, RecordError> {
+        let mut recorder = Self::new(machine, sink, options, Some(&base))?;
+        recorder.worker.give(Job::Base(base));
+        machine.take_dirty_pages();
+        recorder.save(machine, CheckpointKind::Initial, Vec::new(), Vec::new());
+        Ok(recorder)
+    }
+
+    fn new(
+        machine: &mut Machine,
+        sink: Box<dyn Sink>,
+        options: RecorderOptions,
+        base: Option<&PendingBase>,
+    ) -> Result<Self, RecordError> {
         machine.settle();
         let start = Position::of(machine).after(options.base);
         let header = RecordingHeader {
@@ -123,13 +160,14 @@ impl Recorder {
             program: options.program,
             clock: options.clock,
             features: Vec::new(),
-            snapshot: String::new(),
+            snapshot: base.map_or_else(String::new, |base| base.state().into()),
             base: Some(options.base.into()),
+            tree: base.map_or_else(String::new, |base| base.tree().into()),
         };
         let pages = (machine.ram_bytes().len() / PAGE_BYTES) as u64;
         let worker = Worker::start(Encoder::new(sink, &header, pages)).map_err(RecordError::Thread)?;
         let policy = Policy::new(options.budget_bytes);
-        let mut recorder = Recorder {
+        Ok(Recorder {
             worker,
             account: Account::new(options.first_interval.map_or(policy, |insns| policy.with_first_interval(insns))),
             base: options.base,
@@ -141,9 +179,7 @@ impl Recorder {
             pages_at_once: options.pages_at_once.unwrap_or(PAGES_AT_ONCE).max(1),
             report: Report::default(),
             failed: None,
-        };
-        recorder.begin(machine)?;
-        Ok(recorder)
+        })
     }
 
     /// Begins with the state as it stands. Its pages are copied while the guest runs on; those that it changes
@@ -189,6 +225,11 @@ impl Recorder {
     /// Copies all pages of the initial state that are left.
     fn complete_start(&mut self, machine: &mut Machine) {
         self.copy_some(machine, usize::MAX);
+    }
+
+    /// Ends all copying that waits for pages to change, so that another copy of RAM can begin: a snapshot.
+    pub fn settle_copies(&mut self, machine: &mut Machine) {
+        self.checkpoint(machine);
     }
 
     /// Where `machine` stands in this recording.
@@ -315,6 +356,9 @@ impl Recorder {
 
     /// Takes over what the worker says.
     fn refresh(&mut self) -> Result<(), RecordError> {
+        if let Some(sentence) = self.worker.no_base() {
+            return Err(RecordError::NoBase(sentence));
+        }
         let is_idle = self.worker.backlog() == 0;
         let (error, report) = self.worker.outcome().ok_or(RecordError::Gone)?;
         if is_idle && self.start.is_none() {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::Position;
 use crate::format::block::Kind;
@@ -10,8 +11,10 @@ use crate::format::log::{self, Event, EventKind};
 use crate::format::preamble::Progress;
 use crate::format::records::{CheckpointKind, CheckpointRecord, EndReason, EndRecord, PagesRecord, RecordingHeader};
 use crate::format::{FEATURES, FormatError, PAGE_BYTES};
+use crate::page_map::{PageMap, PageRef};
 use crate::reader::{ReadError, Reader};
 use crate::sink::Source;
+use crate::store::{Store, StoreBase, StoreError, address};
 
 /// A recording cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,9 @@ pub enum OpenError {
     /// What is in it.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The tree that it is in.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Its beginning is missing.
     #[error("the recording ends before its initial state is whole, so there is nothing to replay{}", because(.0))]
     NoStart(Option<FormatError>),
@@ -99,6 +105,7 @@ pub struct Recording {
     end_position: Position,
     fault: Option<FormatError>,
     sizes: Sizes,
+    base: Option<Arc<StoreBase>>,
 }
 
 /// What is gathered while the blocks are gone through.
@@ -112,13 +119,67 @@ struct Contents {
 }
 
 impl Recording {
-    /// Opens a file.
+    /// Opens a file, or a node of a tree that is named `DIR:NODE`.
+    ///
+    /// A recording that was made in a tree begins with a state of it, which is found beside the file.
     ///
     /// # Errors
     /// If it cannot be read, is none or of a newer version, or does not hold a whole initial state.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let path = &address::recording_of(path)?;
+        let recording = Self::open_alone(path)?;
+        let state = recording.header.snapshot.clone();
+        match address::tree_around(path) {
+            Some(directory) if !state.is_empty() => {
+                let base = StoreBase::new(Store::open(&directory)?, &state)?;
+                Ok(recording.with_base(Arc::new(base)))
+            }
+            // Events and sizes can be told without it.
+            _ => Ok(recording),
+        }
+    }
+
+    /// Opens a file without the state that it begins with, if that is elsewhere: to be looked at, not to be replayed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_alone(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open { path: path.display().to_string(), source };
         Self::from_source(Box::new(File::open(path).map_err(failed)?))
+    }
+
+    /// With the state that it begins with.
+    #[must_use]
+    pub fn with_base(self, base: Arc<StoreBase>) -> Self {
+        Recording { base: Some(base), ..self }
+    }
+
+    /// The state that it begins with, if that is not in the file.
+    pub(crate) fn base(&self) -> Option<&StoreBase> {
+        self.base.as_deref()
+    }
+
+    /// RAM before the initial checkpoint: that of the state that it begins with, or zeros.
+    ///
+    /// # Errors
+    /// If a state is needed and not there.
+    pub(crate) fn base_map(&self, pages: u64) -> Result<PageMap, ReadError> {
+        let mut map = PageMap::zero(pages);
+        if self.header.snapshot.is_empty() {
+            return Ok(map);
+        }
+        let base = self.base().ok_or_else(|| self.needs_base())?;
+        for (page, _) in base.pages() {
+            if !map.set(*page, PageRef::Base(*page)) {
+                return Err(FormatError::Content("the state that it begins with is of another machine").into());
+            }
+        }
+        Ok(map)
+    }
+
+    /// Says where the state is that this needs.
+    fn needs_base(&self) -> FormatError {
+        FormatError::NeedsState { state: self.header.snapshot.clone(), tree: self.header.tree.clone() }
     }
 
     /// Opens a recording that is somewhere else.
@@ -181,7 +242,8 @@ impl Recording {
         let file = reader.len_bytes();
         let sizes = Sizes { file, checkpoints: checkpoint_bytes, log: file.saturating_sub(checkpoint_bytes) };
         let end = end.map(|(_, end)| end);
-        Ok(Recording { reader, header, events, checkpoints, pages, end, end_position, fault, sizes })
+        let base = None;
+        Ok(Recording { reader, header, events, checkpoints, pages, end, end_position, fault, sizes, base })
     }
 
     /// The header.

@@ -43,11 +43,6 @@ pub enum ReplayError {
     /// RAM.
     #[error(transparent)]
     Ram(#[from] RamError),
-    /// The initial state is elsewhere.
-    #[error(
-        "the recording starts from the snapshot {0}, which is not in this file: pack the recording where it was made"
-    )]
-    NeedsSnapshot(String),
     /// The run took another way than the recorded one.
     #[error("the replay went another way than the recording: {what} at {here}; `verify` finds where it began")]
     Diverged {
@@ -145,10 +140,6 @@ impl Replayer {
         budget_bytes: u64,
         interval: u64,
     ) -> Result<Self, ReplayError> {
-        let snapshot = &recording.header().snapshot;
-        if !snapshot.is_empty() {
-            return Err(ReplayError::NeedsSnapshot(snapshot.clone()));
-        }
         let config = recording.config()?;
         let machine = maker.make(config)?;
         let pages = config.ram_bytes / PAGE_BYTES as u64;

@@ -11,6 +11,7 @@ use crate::account::thread_ns;
 use crate::encoder::{Checkpoint, Encoder};
 use crate::format::log::Event;
 use crate::format::records::{CheckpointKind, EndReason};
+use crate::store::PendingBase;
 use crate::writer::WriteError;
 
 /// Buffers that are kept for the next pages.
@@ -34,6 +35,8 @@ pub struct Ending {
 
 /// What a worker is asked to do, in this order.
 pub enum Job {
+    /// Wait for the state that the recording begins with.
+    Base(PendingBase),
     /// Log these.
     Log(Vec<Event>),
     /// Add these pages (indexes, and bytes one after the other) to the next state.
@@ -46,6 +49,8 @@ pub enum Job {
     End(Box<Ending>),
     /// Try again to write what could not be written.
     Retry,
+    /// Nothing.
+    Skip,
 }
 
 /// What a worker has done so far.
@@ -74,6 +79,8 @@ struct Outcome {
     gone: bool,
     /// The last attempt to write failed.
     error: Option<WriteError>,
+    /// Why there is no state that the recording could begin with.
+    no_base: Option<String>,
     report: Report,
     /// Buffers that are not needed any more: memory that is mapped already spares the guest's thread the faults.
     spare: Vec<Vec<u8>>,
@@ -150,6 +157,11 @@ impl Worker {
         (!outcome.gone).then_some((error, outcome.report))
     }
 
+    /// Why there is no state that the recording could begin with. Nothing is written then.
+    pub fn no_base(&self) -> Option<String> {
+        self.shared.lock().no_base.clone()
+    }
+
     /// Waits until it has done all that it was given.
     pub fn wait(&self) {
         let mut outcome = self.shared.lock();
@@ -173,6 +185,15 @@ fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
     let mut report = Report::default();
     while let Ok(mut job) = queue.recv() {
         let start_ns = thread_ns();
+        if let Job::Base(base) = &job {
+            match base.wait() {
+                Ok(base) => encoder.begin_with(&base.pages),
+                Err(sentence) => shared.lock().no_base = Some(sentence),
+            }
+        }
+        if shared.lock().no_base.is_some() {
+            job = Job::Skip;
+        }
         let mut spare = take_pages(&mut encoder, &mut job);
         let result = perform(&mut encoder, job);
         let writer = encoder.writer();
@@ -217,7 +238,8 @@ fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
             let digest = encoder.digest_of(&state, &pages, &bytes);
             encoder.end(position, reason, status, digest);
         }
-        Job::Pages(..) | Job::Retry => {}
+        Job::Skip => return Ok(()),
+        Job::Pages(..) | Job::Retry | Job::Base(_) => {}
     }
     encoder.writer().write()
 }

@@ -66,6 +66,16 @@ pub enum FormatError {
         /// How it is bad.
         what: &'static str,
     },
+    /// The state that it begins with is not at hand.
+    #[error(
+        "the recording begins with the state {state} of the tree {tree}, which is not beside it: replay it there as {tree}:NODE, or make it one file there with `chronovisor pack {tree}:NODE -o FILE`"
+    )]
+    NeedsState {
+        /// The state's id.
+        state: String,
+        /// The directory in which the recording was made.
+        tree: String,
+    },
     /// A whole block with impossible content.
     #[error("the recording contradicts itself: {0}")]
     Content(&'static str),

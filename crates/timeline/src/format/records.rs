@@ -132,12 +132,16 @@ pub struct RecordingHeader {
     /// What a reader must know; see the version rule.
     #[prost(string, repeated, tag = "8")]
     pub features: Vec<String>,
-    /// The snapshot whose pages the initial state uses: its id in a store. Empty: none.
+    /// The state whose pages the initial state has: its id in a store. The changes of the initial checkpoint are made to
+    /// them. Empty: none; the changes are made to zeros.
     #[prost(string, tag = "9")]
     pub snapshot: String,
     /// How much later than the machine's own power-on counts positions count, after resets.
     #[prost(message, optional, tag = "10")]
     pub base: Option<PositionRecord>,
+    /// With `snapshot`: the directory of the store, for people to read.
+    #[prost(string, tag = "11")]
+    pub tree: String,
 }
 
 /// Pages of RAM, numbered through the file from 1 on; number 0 is the page of zeros.

@@ -3,120 +3,64 @@
 //! | in the directory | what |
 //! |---|---|
 //! | `nodes/ID.node` | a node ([`node`]): a snapshot, or a recording's place in the tree |
-//! | `recordings/ID.cvr` | the recording of a node |
-//! | `pages/N.pack` | pages by content ([`pack_file`]); each content is in the store once |
+//! | `states/ID.state` | a saved machine without its pages ([`state`]): that of a snapshot, or what a recording begins with |
+//! | `recordings/ID.cvr` | the recording of a node; its header names the state that it begins with |
+//! | `pages/ID.pack` | pages by content (`pack_file`); each content is in the store once |
+//! | `lock` | whoever changes the store holds it |
 //!
-//! Files are written under another name and renamed when they are whole, and are never changed. Whatever a crash leaves
+//! Files are written under another name and renamed when they are whole. Pages are written first, then the state
+//! that needs them, then the node that needs the state; they are removed in the other order. So what a crash leaves
 //! behind belongs to no node, and [`Store::gc`] removes it.
 
+pub mod address;
+mod base;
+mod collect;
+mod error;
+mod files;
+mod keeper;
+mod lock;
 pub mod node;
-pub mod pack_file;
-pub mod pages;
+mod pack_file;
+mod pages;
+pub mod state;
+mod state_writer;
 pub mod tree;
 
 use std::fs;
-use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use machine::{Machine, MachineConfig};
+use machine::Machine;
+
+pub use base::{Base, StoreBase};
+pub use collect::{Collected, NodeSize};
+pub use error::StoreError;
+pub use keeper::{Added, Keeper, PendingBase, Started};
+pub use state_writer::{SavedState, StateWriter};
 
 use crate::Position;
-use crate::format::records::ConfigRecord;
-use crate::format::{FormatError, PAGE_BYTES};
-use crate::page_map::page_of;
-use crate::reader::ReadError;
+use crate::format::PAGE_BYTES;
 use crate::replayer::{Live, ReplayError};
-use machine::page_hashes::{PageHash, ZERO, hash};
+use error::io;
+use lock::Lock;
 use node::{Node, NodeKind, NodeRecord};
 use pages::PageStore;
-
-/// The store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The host's answer.
-    #[error("cannot {doing} {path}: {source}")]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// With what.
-        path: String,
-        /// The host's answer.
-        source: std::io::Error,
-    },
-    /// A file that is not as it should be.
-    #[error("{path} is damaged: {what}")]
-    Damaged {
-        /// Which.
-        path: String,
-        /// How.
-        what: &'static str,
-    },
-    /// No such node.
-    #[error("the tree has no node \"{0}\"; `chronovisor tree` shows which there are")]
-    NoNode(String),
-    /// A name or the start of an id that more than one node has.
-    #[error("\"{0}\" is more than one node; say its id")]
-    Ambiguous(String),
-    /// The node is no snapshot.
-    #[error("\"{0}\" is a recording, not a snapshot; replay it instead")]
-    NotASnapshot(String),
-    /// The machine.
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
-}
-
-impl From<ReadError> for StoreError {
-    fn from(error: ReadError) -> Self {
-        StoreError::Replay(error.into())
-    }
-}
-
-/// For `map_err` of what the host does with `path`.
-pub(crate) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> StoreError + 'a {
-    move |source| StoreError::Io { doing, path: path.display().to_string(), source }
-}
-
-/// Writes a file so that it is there whole or not at all.
-pub(crate) fn write_whole(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
-    let temporary = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&temporary)?;
-        for part in parts {
-            file.write_all(part)?;
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|source| {
-        // The half-written file belongs to nobody; the next collection removes it if this fails.
-        let _ = fs::remove_file(&temporary);
-        io("write", path)(source)
-    })
-}
+use state::StateRecord;
 
 /// What a new node is about.
 #[derive(Clone, Debug, Default)]
-pub struct NewNode<'a> {
-    /// Its name; not empty.
-    pub name: &'a str,
-    /// The node that it comes from.
-    pub parent: Option<&'a str>,
+pub struct NewNode {
+    /// Its name. If another node has it, a number is added.
+    pub name: String,
+    /// The node that it comes from: its id.
+    pub parent: Option<String>,
     /// Where.
     pub position: Position,
     /// The host's time, in seconds since 1970.
     pub created_unix_seconds: u64,
 }
 
-/// What a collection removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Pages that no node used.
-    pub pages: u64,
-    /// Bytes of files, less those written anew.
-    pub bytes: u64,
-}
-
-/// An open store. One process at a time writes to it.
+/// An open store. Reading goes on beside another process that changes it; changes wait for each other.
 pub struct Store {
     directory: PathBuf,
     nodes: Vec<Node>,
@@ -124,18 +68,49 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `directory`, which is made if need be.
+    /// Whether there is a store in `directory`.
+    pub fn is_at(directory: &Path) -> bool {
+        directory.join("nodes").is_dir()
+    }
+
+    /// Opens the store in `directory`.
     ///
     /// # Errors
-    /// If it cannot be read or made.
+    /// If there is none, or it cannot be read.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        for name in ["nodes", "recordings", "pages"] {
-            let path = directory.join(name);
-            fs::create_dir_all(&path).map_err(io("make", &path))?;
+        if !Store::is_at(directory) {
+            return Err(StoreError::NoTree(directory.display().to_string()));
         }
         let nodes = node::read_all(&directory.join("nodes"))?;
         let pages = PageStore::open(&directory.join("pages"))?;
         Ok(Store { directory: directory.into(), nodes, pages })
+    }
+
+    /// Opens the store in `directory`, which is made if need be.
+    ///
+    /// # Errors
+    /// If it cannot be read or made.
+    pub fn create(directory: &Path) -> Result<Self, StoreError> {
+        // The nodes last: a directory with them has the rest.
+        for name in ["pages", "recordings", "states", "nodes"] {
+            let path = directory.join(name);
+            fs::create_dir_all(&path).map_err(io("make", &path))?;
+        }
+        Store::open(directory)
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Takes over what other processes changed.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn refresh(&mut self) -> Result<(), StoreError> {
+        self.nodes = node::read_all(&self.directory.join("nodes"))?;
+        self.pages.refresh()
     }
 
     /// All nodes, oldest first.
@@ -143,7 +118,7 @@ impl Store {
         &self.nodes
     }
 
-    /// The node with this id, start of an id, or name.
+    /// The node with this id, name, or start of an id.
     ///
     /// # Errors
     /// If there is none, or more than one.
@@ -162,80 +137,112 @@ impl Store {
         }
     }
 
-    fn parent_id(&self, parent: Option<&str>) -> Result<String, StoreError> {
-        Ok(match parent {
-            Some(parent) => self.find(parent)?.id.clone(),
-            None => String::new(),
-        })
+    /// Waits for the right to change the store, and takes over what others have changed.
+    fn lock(&mut self) -> Result<Lock, StoreError> {
+        let lock = Lock::take(&self.directory)?;
+        self.refresh()?;
+        Ok(lock)
     }
 
-    /// Takes a snapshot of `machine`, whose own counts begin at `base`; gives the new node's id.
+    /// Takes a snapshot of `machine` with what `saved` says of it; gives the new node.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn snapshot(&mut self, machine: &Machine, base: Position, new: &NewNode<'_>) -> Result<String, StoreError> {
-        let parent = self.parent_id(new.parent)?;
-        let ram = machine.ram_bytes();
-        let mut record = NodeRecord {
-            name: new.name.into(),
-            kind: NodeKind::Snapshot.into(),
-            parent,
-            position: Some(new.position.into()),
-            created_unix_seconds: new.created_unix_seconds,
-            config: Some(ConfigRecord::from(machine.config())),
-            state: Some(machine.save()),
-            base: Some(base.into()),
-            ..NodeRecord::default()
-        };
-        let mut writer = self.pages.writer();
-        let mut last = 0;
+    pub fn snapshot(&mut self, machine: &Machine, saved: SavedState, new: &NewNode) -> Result<Node, StoreError> {
+        let mut writer = StateWriter::begin(self)?;
         let populated = machine.populated_pages().map_err(ReplayError::from)?;
         for page in populated.into_iter().flatten() {
-            let hash = hash(page_of(ram, page));
-            if hash == ZERO {
-                continue;
-            }
-            record.page_steps.push(page - last);
-            record.page_hashes.extend_from_slice(&hash);
-            last = page;
-            writer.add(hash, page_of(ram, page))?;
+            writer.add(self, page, crate::page_map::page_of(machine.ram_bytes(), page))?;
         }
-        writer.finish()?;
-        self.add(record)
+        let (base, lock) = writer.finish(self, saved)?;
+        self.add(&lock, NodeKind::Snapshot, &base.state, new, &fresh_id(new))
     }
 
-    /// Makes a place for a recording in the tree; gives its id and the path to record to.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn new_recording(&mut self, new: &NewNode<'_>) -> Result<(String, PathBuf), StoreError> {
-        let record = NodeRecord {
-            name: new.name.into(),
-            kind: NodeKind::Recording.into(),
-            parent: self.parent_id(new.parent)?,
+    /// Adds a node with this id whose state is there.
+    pub(crate) fn add(
+        &mut self,
+        _: &Lock,
+        kind: NodeKind,
+        state: &str,
+        new: &NewNode,
+        id: &str,
+    ) -> Result<Node, StoreError> {
+        node::check_name(&new.name)?;
+        let mut record = NodeRecord {
+            name: self.free_name(&new.name),
+            kind: kind.into(),
+            parent: String::new(),
             position: Some(new.position.into()),
             created_unix_seconds: new.created_unix_seconds,
-            ..NodeRecord::default()
+            state: state.into(),
         };
-        let id = self.add(record)?;
-        let path = self.recording_path(&id);
-        Ok((id, path))
+        // The parent may have been deleted meanwhile.
+        let known = |id: &&str| self.nodes.iter().any(|node| node.id == *id);
+        record.set_parent(new.parent.as_deref().filter(known));
+        node::write(&self.node_path(id), &record)?;
+        let node = Node { id: id.into(), record };
+        self.nodes.push(node.clone());
+        Ok(node)
+    }
+
+    /// The same, waiting for others; the state must be there.
+    pub(crate) fn add_locked(
+        &mut self,
+        kind: NodeKind,
+        state: &str,
+        new: &NewNode,
+        id: &str,
+    ) -> Result<Node, StoreError> {
+        let lock = self.lock()?;
+        let path = self.state_path(state);
+        fs::metadata(&path).map_err(io("read", &path))?;
+        self.add(&lock, kind, state, new, id)
+    }
+
+    /// `name`, or with the first number that makes it one that no node has.
+    pub fn free_name(&self, name: &str) -> String {
+        let taken = |name: &str| self.nodes.iter().any(|node| node.record.name == name);
+        if !taken(name) {
+            return name.into();
+        }
+        (2_u64..).map(|number| format!("{name}-{number}")).find(|name| !taken(name)).unwrap_or_default()
     }
 
     /// Where the recording of a node is.
     pub fn recording_path(&self, id: &str) -> PathBuf {
-        self.directory.join("recordings").join(id).with_extension("cvr")
+        recording_path(&self.directory, id)
     }
 
     fn node_path(&self, id: &str) -> PathBuf {
         self.directory.join("nodes").join(id).with_extension("node")
     }
 
-    fn add(&mut self, record: NodeRecord) -> Result<String, StoreError> {
-        let id = node::new_id(&record, &self.nodes);
-        node::write(&self.node_path(&id), &record)?;
-        self.nodes.push(Node { id: id.clone(), record });
-        Ok(id)
+    fn state_path(&self, id: &str) -> PathBuf {
+        self.directory.join("states").join(id).with_extension("state")
+    }
+
+    /// The state with this id.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn state(&self, id: &str) -> Result<StateRecord, StoreError> {
+        let path = self.state_path(id);
+        // An id from a damaged file must not lead elsewhere.
+        if !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(error::damaged(&path, "this is no name of a state"));
+        }
+        state::read(&path)
+    }
+
+    /// The state of a snapshot.
+    ///
+    /// # Errors
+    /// If the node is none, or its state cannot be read.
+    pub fn snapshot_state(&self, node: &Node) -> Result<StateRecord, StoreError> {
+        match node.record.kind() {
+            NodeKind::Snapshot => self.state(&node.record.state),
+            NodeKind::Recording => Err(StoreError::NotASnapshot(node.record.name.clone())),
+        }
     }
 
     /// The machine of a snapshot, as it was.
@@ -243,35 +250,39 @@ impl Store {
     /// # Errors
     /// If the node is no snapshot, or damaged.
     pub fn restore(&self, wanted: &str) -> Result<Live, StoreError> {
-        let node = self.find(wanted)?;
-        let (Some(state), Some(config)) = (node.record.state.clone(), &node.record.config) else {
-            return Err(StoreError::NotASnapshot(wanted.into()));
-        };
-        let config: MachineConfig = config.to_config().map_err(ReplayError::from)?;
-        let pages = node.pages().map_err(ReplayError::from)?;
-        if pages.last().is_some_and(|(page, _)| *page >= config.ram_bytes / PAGE_BYTES as u64) {
-            return Err(
-                ReplayError::from(FormatError::Content("a snapshot has a page that the machine has not")).into()
-            );
-        }
+        self.restore_state(self.snapshot_state(self.find(wanted)?)?)
+    }
+
+    /// The machine of a state.
+    ///
+    /// # Errors
+    /// If a page cannot be read, or the state is none that a machine can have.
+    pub fn restore_state(&self, record: StateRecord) -> Result<Live, StoreError> {
+        let pages = record.pages()?;
+        let (config, base) = (record.config()?, record.base());
+        let state = record.state.unwrap_or_default();
         let mut machine = Machine::new(config).map_err(ReplayError::from)?;
-        let mut found = Ok(());
+        let mut read = Ok(());
         machine.restore_with::<ReplayError>(state, |ram| {
-            found = self.pages.read(&pages, |page, bytes| {
-                ram.write(page * PAGE_BYTES as u64, bytes).map_err(|error| StoreError::Replay(error.into()))
-            });
+            let file = ram.as_fd();
+            read = self.pages.read_parallel(&pages, &|first, bytes| write_ram(file, first, bytes));
             Ok(())
         })?;
-        found?;
-        Ok(Live { machine, base: node.record.base.unwrap_or_default().into() })
+        read?;
+        Ok(Live { machine, base })
     }
 
     /// Gives a node another name.
     ///
     /// # Errors
-    /// If there is no such node, or it cannot be written.
+    /// If there is no such node, another has the name, or it cannot be written.
     pub fn rename(&mut self, wanted: &str, name: &str) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        node::check_name(name)?;
         let id = self.find(wanted)?.id.clone();
+        if self.nodes.iter().any(|node| node.record.name == name && node.id != id) {
+            return Err(StoreError::Taken(name.into()));
+        }
         self.change(&id, |record| record.name = name.into())
     }
 
@@ -284,70 +295,33 @@ impl Store {
         node.record = record;
         Ok(())
     }
-
-    /// Removes a node, its recording included. Its children become those of its parent. Pages stay until
-    /// [`Self::gc`].
-    ///
-    /// # Errors
-    /// If there is no such node, or its files cannot be removed.
-    pub fn delete(&mut self, wanted: &str) -> Result<(), StoreError> {
-        let node = self.find(wanted)?;
-        let (id, parent) = (node.id.clone(), node.record.parent.clone());
-        let children: Vec<String> =
-            self.nodes.iter().filter(|node| node.record.parent == id).map(|node| node.id.clone()).collect();
-        for child in children {
-            self.change(&child, |record| record.parent.clone_from(&parent))?;
-        }
-        let path = self.node_path(&id);
-        fs::remove_file(&path).map_err(io("remove", &path))?;
-        self.nodes.retain(|node| node.id != id);
-        let recording = self.recording_path(&id);
-        match fs::remove_file(&recording) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &recording)(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes all that no node uses: pages, recordings without a node, and what a crash left behind.
-    ///
-    /// # Errors
-    /// If a file cannot be read, written or removed.
-    pub fn gc(&mut self) -> Result<Collected, StoreError> {
-        let mut used: Vec<PageHash> = Vec::new();
-        for node in &self.nodes {
-            let pages = node.pages().map_err(ReplayError::from)?;
-            used.extend(pages.into_iter().map(|(_, hash)| hash));
-        }
-        used.sort_unstable();
-        used.dedup();
-        let mut collected = self.pages.collect(&used)?;
-        for (name, extension) in [("recordings", "cvr"), ("nodes", "node"), ("pages", "pack")] {
-            collected.bytes += self.remove_strays(&self.directory.join(name), extension)?;
-        }
-        Ok(collected)
-    }
-
-    fn remove_strays(&self, directory: &Path, extension: &str) -> Result<u64, StoreError> {
-        let mut bytes = 0;
-        for path in files(directory)? {
-            let id = path.file_stem().unwrap_or_default().to_string_lossy();
-            let is_whole = path.extension().is_some_and(|found| found == extension);
-            let is_used = extension != "cvr" || self.nodes.iter().any(|node| node.id == id);
-            if !is_whole || !is_used {
-                bytes += fs::metadata(&path).map_err(io("read", &path))?.len();
-                fs::remove_file(&path).map_err(io("remove", &path))?;
-            }
-        }
-        Ok(bytes)
-    }
 }
 
-/// The files in a directory, in order.
-pub(crate) fn files(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(io("read", directory))? {
-        paths.push(entry.map_err(io("read", directory))?.path());
+/// Writes pages to the file behind RAM: several threads can, and no page of the mapping is touched.
+fn write_ram(file: std::os::fd::BorrowedFd<'_>, first: u64, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let offset = first * PAGE_BYTES as u64 + done as u64;
+        let written = rustix::io::pwrite(file, &bytes[done..], offset);
+        done += written.map_err(|errno| io("fill", Path::new("guest RAM"))(errno.into()))?;
     }
-    paths.sort();
-    Ok(paths)
+    Ok(())
+}
+
+/// Where the recording of a node in `directory` is.
+pub(crate) fn recording_path(directory: &Path, id: &str) -> PathBuf {
+    directory.join("recordings").join(id).with_extension("cvr")
+}
+
+/// An id for a new node or state, other than all before.
+pub(crate) fn fresh_id(new: &NewNode) -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    for number in [now.as_nanos(), std::process::id().into(), NEXT.fetch_add(1, Ordering::Relaxed).into()] {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.update(new.name.as_bytes());
+    node::short_id(&hasher)
 }

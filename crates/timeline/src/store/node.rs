@@ -1,18 +1,21 @@
-//! A node of the tree, and its file: `CVRNODE1`, CRC-32C of the rest (4 bytes, little-endian), the record (zstd).
+//! A node of the tree, and its file: `CVRNODE1`, CRC-32C of the rest (4 bytes, little-endian), the record.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use machine::MachineState;
 use prost::Message;
 
-use super::{StoreError, files, io, write_whole};
-use crate::format::FormatError;
-use crate::format::records::{ConfigRecord, PositionRecord};
-use machine::page_hashes::PageHash;
+use super::error::StoreError;
+use super::files::{files_with, read_message, stem, write_message};
+use crate::format::records::PositionRecord;
+use crate::position::Position;
 
 const MAGIC: &[u8; 8] = b"CVRNODE1";
-/// The most that a record has before compression: the pages of 64 GiB.
-const MAX_BYTES: usize = 1 << 30;
+const MAX_BYTES: u64 = 64 << 10;
+/// The most characters of a name.
+const MAX_NAME: usize = 100;
+/// Stands for no parent. As long as an id, so that another parent does not change the length of the file.
+const NO_PARENT: &str = "----------------";
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
@@ -33,7 +36,7 @@ pub struct NodeRecord {
     /// [`NodeKind`].
     #[prost(enumeration = "NodeKind", tag = "2")]
     pub kind: i32,
-    /// Id of the node it comes from; empty: none.
+    /// Id of the node it comes from; dashes: none. See [`Node::parent`].
     #[prost(string, tag = "3")]
     pub parent: String,
     /// Where: of a snapshot, or where a recording begins.
@@ -42,21 +45,9 @@ pub struct NodeRecord {
     /// When, in seconds since 1970.
     #[prost(uint64, tag = "5")]
     pub created_unix_seconds: u64,
-    /// Of a snapshot: the machine.
-    #[prost(message, optional, tag = "6")]
-    pub config: Option<ConfigRecord>,
-    /// Of a snapshot: all but RAM.
-    #[prost(message, optional, tag = "7")]
-    pub state: Option<MachineState>,
-    /// Of a snapshot: where the machine's own counts begin.
-    #[prost(message, optional, tag = "8")]
-    pub base: Option<PositionRecord>,
-    /// Of a snapshot: indexes of pages that are not zero; the first, then differences.
-    #[prost(uint64, repeated, tag = "9")]
-    pub page_steps: Vec<u64>,
-    /// Their contents, 32 bytes each.
-    #[prost(bytes = "vec", tag = "10")]
-    pub page_hashes: Vec<u8>,
+    /// Id of the state: that of a snapshot, or the one that a recording begins with.
+    #[prost(string, tag = "6")]
+    pub state: String,
 }
 
 /// A node.
@@ -69,67 +60,57 @@ pub struct Node {
 }
 
 impl Node {
-    /// Pages that are not zero: index and content, ascending.
-    ///
-    /// # Errors
-    /// If there are not as many contents as pages.
-    pub fn pages(&self) -> Result<Vec<(u64, PageHash)>, FormatError> {
-        let (hashes, rest) = self.record.page_hashes.as_chunks::<32>();
-        if hashes.len() != self.record.page_steps.len() || !rest.is_empty() {
-            return Err(FormatError::Content("a snapshot has more pages than contents, or fewer"));
-        }
-        let mut page = 0_u64;
-        let mut pages = Vec::with_capacity(hashes.len());
-        for (step, hash) in self.record.page_steps.iter().zip(hashes) {
-            page = page.checked_add(*step).ok_or(FormatError::Content("a snapshot's page is impossible"))?;
-            pages.push((page, *hash));
-        }
-        Ok(pages)
+    /// Id of the node it comes from.
+    pub fn parent(&self) -> Option<&str> {
+        Some(self.record.parent.as_str()).filter(|parent| *parent != NO_PARENT)
+    }
+
+    /// Where: of a snapshot, or where a recording begins.
+    pub fn position(&self) -> Position {
+        self.record.position.unwrap_or_default().into()
     }
 }
 
-/// An id that no other node has.
-pub(super) fn new_id(record: &NodeRecord, others: &[Node]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&record.encode_to_vec());
-    loop {
-        let id = hasher.finalize().to_hex()[..16].to_string();
-        if others.iter().all(|node| node.id != id) {
-            return id;
-        }
-        hasher.update(id.as_bytes());
+impl NodeRecord {
+    pub(super) fn set_parent(&mut self, parent: Option<&str>) {
+        self.parent = parent.unwrap_or(NO_PARENT).into();
     }
+}
+
+/// `Err` if no node can have this name.
+pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
+    let bad = |c: char| c.is_control() || c == '/' || c == ':';
+    let length = name.chars().count();
+    if !(1..=MAX_NAME).contains(&length) || name.starts_with([' ', '.']) || name.chars().any(bad) {
+        return Err(StoreError::Name(name.into()));
+    }
+    Ok(())
+}
+
+/// 16 hexadecimal digits of a hash.
+pub(super) fn short_id(hasher: &blake3::Hasher) -> String {
+    hasher.finalize().to_hex()[..16].to_string()
 }
 
 pub(super) fn write(path: &Path, record: &NodeRecord) -> Result<(), StoreError> {
-    let packed = zstd::bulk::compress(&record.encode_to_vec(), 3).map_err(io("pack", path))?;
-    write_whole(path, &[MAGIC, &crc32c::crc32c(&packed).to_le_bytes(), &packed])
+    write_message(path, MAGIC, record, false)
 }
 
 /// All nodes in a directory, oldest first.
 pub(super) fn read_all(directory: &Path) -> Result<Vec<Node>, StoreError> {
     let mut nodes = Vec::new();
-    for path in files(directory)? {
-        if path.extension().is_some_and(|extension| extension == "node") {
-            let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            nodes.push(Node { id, record: read(&path)? });
+    for path in files_with(directory, "node")? {
+        match read_message(&path, MAGIC, false, MAX_BYTES) {
+            Ok(record) => nodes.push(Node { id: stem(&path), record }),
+            // Another process deleted it since the directory was read.
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
-    nodes.sort_by_key(|node| (node.record.created_unix_seconds, node.record.position.map(|at| at.insns)));
+    // Within a second, what lies further on in a run comes later.
+    nodes.sort_by_key(|node: &Node| {
+        let at = node.record.position.unwrap_or_default();
+        (node.record.created_unix_seconds, at.insns, at.time_units, node.id.clone())
+    });
     Ok(nodes)
-}
-
-fn read(path: &Path) -> Result<NodeRecord, StoreError> {
-    let damaged = |what| StoreError::Damaged { path: path.display().to_string(), what };
-    let bytes = std::fs::read(path).map_err(io("read", path))?;
-    let rest = bytes.strip_prefix(MAGIC).ok_or(damaged("it does not begin as a node"))?;
-    let (crc, packed) = rest.split_first_chunk::<4>().ok_or(damaged("it is cut off"))?;
-    if crc32c::crc32c(packed).to_le_bytes() != *crc {
-        return Err(damaged("its checksum is wrong"));
-    }
-    let mut decoder = zstd::Decoder::new(packed).map_err(io("unpack", path))?;
-    let mut raw = Vec::new();
-    let limit = MAX_BYTES as u64;
-    std::io::Read::read_to_end(&mut std::io::Read::take(&mut decoder, limit), &mut raw).map_err(io("unpack", path))?;
-    NodeRecord::decode(raw.as_slice()).map_err(|_| damaged("it is not readable, though its checksum is right"))
 }

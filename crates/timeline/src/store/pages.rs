@@ -1,166 +1,260 @@
-//! The pages of a store by their content.
+//! The pages of a store by their content, over all its files of pages.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::pack_file::{MAX_PAGES, PackFile};
-use super::{Collected, StoreError, files, io};
-use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
+use super::Collected;
+use super::error::StoreError;
+use super::files::{files_with, remove};
+use super::pack_file::{Contents, HEAD_BYTES, MAX_PAGES, PackFile};
+use crate::format::PAGE_BYTES;
 use crate::page_map::Page;
 use machine::page_hashes::PageHash;
 
+/// Pages that one thread reads at a time.
+const PAGES_AT_ONCE: usize = 512;
+/// Stored bytes between two wanted pages that are read rather than sought over.
+const GAP_BYTES: u64 = 16 << 10;
+/// How often the directory is read again if another process changes it meanwhile.
+const ATTEMPTS: u32 = 8;
+
+/// Where a page is: number of the file, and of the page in it.
+type Place = (u32, u32);
+
 /// All pages.
-pub struct PageStore {
+pub(super) struct PageStore {
     directory: PathBuf,
     packs: Vec<PackFile>,
-    /// Number of the pack and of the page in it.
-    places: HashMap<PageHash, (usize, usize)>,
-    next_name: u64,
+    places: HashMap<PageHash, Place>,
 }
+
+/// A page that is wanted: where it is, and its index in RAM.
+type Wanted = (Place, u64);
+
+/// Takes a run of pages: index of the first, and bytes.
+pub(super) type TakeRun<'a> = dyn Fn(u64, &[u8]) -> Result<(), StoreError> + Sync + 'a;
 
 impl PageStore {
     pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
-        let mut store =
-            PageStore { directory: directory.into(), packs: Vec::new(), places: HashMap::new(), next_name: 0 };
-        for path in files(directory)? {
-            if path.extension().is_some_and(|extension| extension == "pack") {
-                let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-                store.next_name = store.next_name.max(number.map_or(0, |number| number.saturating_add(1)));
-                store.add_pack(PackFile::open(&path)?);
-            }
-        }
+        let mut store = PageStore { directory: directory.into(), packs: Vec::new(), places: HashMap::new() };
+        store.refresh()?;
         Ok(store)
     }
 
+    /// Takes over what other processes changed.
+    pub(super) fn refresh(&mut self) -> Result<(), StoreError> {
+        for attempt in 1.. {
+            match self.read_directory() {
+                // A file went away between the look at the directory and the look at it.
+                Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && attempt < ATTEMPTS => {}
+                result => return result,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_directory(&mut self) -> Result<(), StoreError> {
+        let paths = files_with(&self.directory, "pack")?;
+        if self.packs.iter().map(|pack| &pack.path).eq(&paths) {
+            return Ok(());
+        }
+        let mut known: HashMap<PathBuf, PackFile> =
+            self.packs.drain(..).map(|pack| (pack.path.clone(), pack)).collect();
+        self.places.clear();
+        for path in paths {
+            // A name belongs to one content, so a file that is open is the same as before.
+            let pack = match known.remove(&path) {
+                Some(pack) => pack,
+                None => PackFile::open(&path)?,
+            };
+            self.add_pack(pack);
+        }
+        Ok(())
+    }
+
     fn add_pack(&mut self, pack: PackFile) {
-        let number = self.packs.len();
-        for (page, hash) in pack.hashes.iter().enumerate() {
-            self.places.entry(*hash).or_insert((number, page));
+        let number = self.packs.len() as u32;
+        self.places.reserve(pack.entries.len());
+        for (slot, entry) in pack.entries.iter().enumerate() {
+            self.places.entry(entry.hash).or_insert((number, slot as u32));
         }
         self.packs.push(pack);
     }
 
-    /// Adds pages.
-    pub(super) fn writer(&mut self) -> PageWriter<'_> {
-        PageWriter { store: self, hashes: Vec::new(), bytes: Vec::new(), waiting: HashMap::new() }
+    pub(super) fn has(&self, hash: &PageHash) -> bool {
+        self.places.contains_key(hash)
+    }
+
+    /// Bytes that the pages among `hashes`, each named once, take; and whole files, if they leave none in them.
+    /// All other pages are in use.
+    pub(super) fn bytes_of<'a>(&self, hashes: impl Iterator<Item = &'a PageHash>) -> u64 {
+        let mut pages_of_pack: HashMap<u32, usize> = HashMap::new();
+        let mut bytes = 0;
+        for (pack, slot) in hashes.filter_map(|hash| self.places.get(hash)) {
+            bytes += self.packs[*pack as usize].page_bytes(*slot as usize);
+            *pages_of_pack.entry(*pack).or_default() += 1;
+        }
+        let emptied = pages_of_pack.iter().filter(|(pack, pages)| self.packs[**pack as usize].entries.len() == **pages);
+        bytes + emptied.count() as u64 * HEAD_BYTES
+    }
+
+    fn wanted(&self, pages: &[(u64, PageHash)]) -> Result<Vec<Wanted>, StoreError> {
+        let missing = || StoreError::Damaged { path: self.directory.display().to_string(), what: "a page is missing" };
+        let place = |(index, hash): &(u64, PageHash)| Some((*self.places.get(hash)?, *index));
+        let mut wanted: Vec<Wanted> = pages.iter().map(place).collect::<Option<_>>().ok_or_else(missing)?;
+        wanted.sort_unstable();
+        Ok(wanted)
     }
 
     /// Gives each of `pages` (index and content) to `take`, in any order.
-    pub(super) fn read(
+    pub(super) fn read<E: From<StoreError>>(
         &self,
         pages: &[(u64, PageHash)],
-        mut take: impl FnMut(u64, &Page) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let missing = || StoreError::Damaged { path: self.directory.display().to_string(), what: "a page is missing" };
-        let mut wanted = Vec::with_capacity(pages.len());
-        for (index, hash) in pages {
-            let (pack, page) = *self.places.get(hash).ok_or_else(missing)?;
-            wanted.push((pack, page, *index));
-        }
-        wanted.sort_unstable();
-        let mut current: Option<((usize, usize), Vec<u8>)> = None;
-        for (pack, page, index) in wanted {
-            let block = (pack, page / PAGES_PER_BLOCK);
-            let bytes = match current.take() {
-                Some((at, bytes)) if at == block => bytes,
-                _ => self.packs[pack].block(block.1)?,
-            };
-            let start = page % PAGES_PER_BLOCK * PAGE_BYTES;
-            take(index, bytes.get(start..).and_then(|rest| rest.first_chunk()).ok_or_else(missing)?)?;
-            current = Some((block, bytes));
+        mut take: impl FnMut(u64, &Page) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut run = Vec::new();
+        for part in self.wanted(pages)?.chunks(PAGES_AT_ONCE) {
+            let mut rest = part;
+            while !rest.is_empty() {
+                let (first, count) = self.read_run(rest, &mut run)?;
+                for (i, page) in run.as_chunks::<PAGE_BYTES>().0.iter().enumerate() {
+                    take(first + i as u64, page)?;
+                }
+                rest = &rest[count..];
+            }
         }
         Ok(())
     }
 
-    /// Removes all pages but `used` (sorted): packs with others are written anew without them.
-    pub(super) fn collect(&mut self, used: &[PageHash]) -> Result<Collected, StoreError> {
+    /// Gives runs of pages (index of the first, and bytes) to `take`, on several threads.
+    pub(super) fn read_parallel(&self, pages: &[(u64, PageHash)], take: &TakeRun<'_>) -> Result<(), StoreError> {
+        let wanted = self.wanted(pages)?;
+        let parts: Vec<&[Wanted]> = wanted.chunks(PAGES_AT_ONCE).collect();
+        let next = AtomicUsize::new(0);
+        let result = Mutex::new(Ok(()));
+        let work = || {
+            let mut run = Vec::new();
+            while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.read_part(part, &mut run, take) {
+                    next.fetch_max(parts.len(), Ordering::Relaxed);
+                    *result.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
+                }
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts.len());
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        result.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_part(&self, mut part: &[Wanted], run: &mut Vec<u8>, take: &TakeRun<'_>) -> Result<(), StoreError> {
+        while !part.is_empty() {
+            let (first, count) = self.read_run(part, run)?;
+            take(first, run)?;
+            part = &part[count..];
+        }
+        Ok(())
+    }
+
+    /// Reads the pages at the beginning of `wanted` that follow each other in RAM and lie near each other in one file;
+    /// gives the index of the first and how many there are.
+    fn read_run(&self, wanted: &[Wanted], run: &mut Vec<u8>) -> Result<(u64, usize), StoreError> {
+        let ((pack_number, first_slot), first_index) = wanted[0];
+        let pack = &self.packs[pack_number as usize];
+        let near = |pair: &[Wanted]| {
+            let [((pack_a, slot_a), index_a), ((pack_b, slot_b), index_b)] = pair else { return false };
+            let gap = |from: u32, to: u32| pack.offset(to as usize) - pack.offset(from as usize + 1);
+            pack_a == pack_b && slot_a < slot_b && index_a + 1 == *index_b && gap(*slot_a, *slot_b) <= GAP_BYTES
+        };
+        let count = 1 + wanted.windows(2).take_while(|pair| near(pair)).count();
+        let last_slot = wanted[count - 1].0.1;
+        run.clear();
+        run.resize(count * PAGE_BYTES, 0);
+        let mut slots = wanted[..count].iter().map(|((_, slot), _)| *slot as usize).zip(run.chunks_mut(PAGE_BYTES));
+        let mut next = slots.next();
+        pack.stored(first_slot as usize, last_slot as usize, |slot, stored| {
+            if let Some((_, page)) = next.take_if(|(wanted, _)| *wanted == slot) {
+                pack.unpack(stored, page)?;
+                next = slots.next();
+            }
+            Ok(())
+        })?;
+        Ok((first_index, count))
+    }
+
+    /// Removes all pages but `used`: files with others are written anew without them.
+    pub(super) fn collect(&mut self, used: &HashSet<PageHash>) -> Result<Collected, StoreError> {
         let mut collected = Collected::default();
-        let is_used = |hash: &PageHash| used.binary_search(hash).is_ok();
         let packs = std::mem::take(&mut self.packs);
+        let places = std::mem::take(&mut self.places);
         let (mut kept, mut old) = (Vec::new(), Vec::new());
         for (number, pack) in packs.into_iter().enumerate() {
-            let wanted = pack.hashes.iter().enumerate();
-            let wanted =
-                wanted.filter(|(page, hash)| is_used(hash) && self.places.get(*hash) == Some(&(number, *page)));
-            if wanted.count() == pack.hashes.len() { kept.push(pack) } else { old.push(pack) }
+            let here = |slot: usize| (number as u32, slot as u32);
+            let slots = pack.entries.iter().enumerate();
+            let slots = slots.filter(|(slot, entry)| used.contains(&entry.hash) && places[&entry.hash] == here(*slot));
+            let slots: Vec<usize> = slots.map(|(slot, _)| slot).collect();
+            if !slots.is_empty() && slots.len() == pack.entries.len() {
+                kept.push(pack)
+            } else {
+                old.push((pack, slots))
+            }
         }
-        self.places.clear();
         for pack in kept {
             self.add_pack(pack);
         }
-        for pack in old {
-            let before = fs::metadata(&pack.path).map_err(io("read", &pack.path))?.len();
-            let after = self.copy_used(&pack, is_used, &mut collected)?;
-            fs::remove_file(&pack.path).map_err(io("remove", &pack.path))?;
-            collected.bytes += before.saturating_sub(after);
+        for (pack, slots) in old {
+            collected.pages += (pack.entries.len() - slots.len()) as u64;
+            let mut contents = Contents::default();
+            for slot in &slots {
+                pack.stored(*slot, *slot, |slot, stored| {
+                    contents.add_stored(pack.entries[slot].hash, stored);
+                    Ok(())
+                })?;
+            }
+            if contents.len() > 0 {
+                let pack = contents.write(&self.directory)?;
+                collected.bytes_written += pack.offset(pack.entries.len());
+                self.add_pack(pack);
+            }
+            collected.bytes_removed += remove(&pack.path)?;
         }
         Ok(collected)
-    }
-
-    /// Copies the pages of `pack` that are used and not here yet; gives the bytes written.
-    fn copy_used(
-        &mut self,
-        pack: &PackFile,
-        is_used: impl Fn(&PageHash) -> bool,
-        collected: &mut Collected,
-    ) -> Result<u64, StoreError> {
-        let first = self.packs.len();
-        let mut writer = self.writer();
-        for (number, hashes) in pack.hashes.chunks(PAGES_PER_BLOCK).enumerate() {
-            if !hashes.iter().any(&is_used) {
-                collected.pages += hashes.len() as u64;
-                continue;
-            }
-            let bytes = pack.block(number)?;
-            for (hash, page) in hashes.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
-                if is_used(hash) { writer.add(*hash, page)? } else { collected.pages += 1 }
-            }
-        }
-        writer.finish()?;
-        let mut bytes = 0;
-        for pack in &self.packs[first..] {
-            bytes += fs::metadata(&pack.path).map_err(io("read", &pack.path))?.len();
-        }
-        Ok(bytes)
     }
 }
 
 /// Pages on their way into a store.
-pub(super) struct PageWriter<'a> {
-    store: &'a mut PageStore,
-    hashes: Vec<PageHash>,
-    bytes: Vec<u8>,
-    waiting: HashMap<PageHash, ()>,
+#[derive(Default)]
+pub(super) struct PageWriter {
+    contents: Contents,
+    waiting: HashSet<PageHash>,
 }
 
-impl PageWriter<'_> {
+impl PageWriter {
     /// Adds a page, if its content is new.
-    pub(super) fn add(&mut self, hash: PageHash, page: &Page) -> Result<(), StoreError> {
-        if self.store.places.contains_key(&hash) || self.waiting.insert(hash, ()).is_some() {
+    pub(super) fn add(&mut self, store: &mut PageStore, hash: PageHash, page: &Page) -> Result<(), StoreError> {
+        if store.has(&hash) || !self.waiting.insert(hash) {
             return Ok(());
         }
-        self.hashes.push(hash);
-        self.bytes.extend_from_slice(page);
-        if self.hashes.len() >= MAX_PAGES { self.write() } else { Ok(()) }
+        self.contents.add(hash, page);
+        if self.contents.len() >= MAX_PAGES { self.write(store) } else { Ok(()) }
     }
 
-    fn write(&mut self) -> Result<(), StoreError> {
-        if self.hashes.is_empty() {
+    /// Writes what waits; if that fails, it can be tried again.
+    pub(super) fn write(&mut self, store: &mut PageStore) -> Result<(), StoreError> {
+        if self.contents.len() == 0 {
             return Ok(());
         }
-        let path = self.store.directory.join(format!("{:08}.pack", self.store.next_name));
-        self.store.next_name += 1;
-        PackFile::write(&path, &self.hashes, &self.bytes)?;
-        self.hashes.clear();
-        self.bytes.clear();
+        let pack = self.contents.write(&store.directory)?;
+        self.contents = Contents::default();
         self.waiting.clear();
-        self.store.add_pack(PackFile::open(&path)?);
+        store.add_pack(pack);
         Ok(())
-    }
-
-    /// Writes what is left.
-    pub(super) fn finish(mut self) -> Result<(), StoreError> {
-        self.write()
     }
 }
