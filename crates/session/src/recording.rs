@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use machine::{EngineKind, Machine};
 use timeline::format::records::EndReason;
+use timeline::sink::FileSink;
 use timeline::{BootDescription, Position, RecordError, Recorder, RecorderOptions};
 
 use crate::config::ClockMode;
@@ -79,7 +80,7 @@ impl Recording {
             base,
             ..RecorderOptions::default()
         };
-        let recorder = Recorder::start(machine, Box::new(file), options)?;
+        let recorder = Recorder::start(machine, Box::new(FileSink::new(file, path.into())), options)?;
         Ok(Recording { recorder, path: path.into() })
     }
 }

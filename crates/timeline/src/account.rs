@@ -5,7 +5,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::policy::{Policy, Usage};
+use crate::policy::{Decision, Policy, Usage};
 use crate::worker::Report;
 
 /// Processor time of this thread so far, in nanoseconds.
@@ -69,16 +69,17 @@ impl Account {
         let ns = report.busy_ns.saturating_sub(before.busy_ns);
         self.policy.pay(ns.saturating_add(report.thinning_ns.saturating_sub(before.thinning_ns)));
         if let Some((pages, copying_ns)) = self.copied.take() {
-            let bytes = report.written_bytes.saturating_sub(before.written_bytes);
+            let written = |report: &Report| report.checkpoint_bytes + report.thinned_bytes;
+            let bytes = written(&report).saturating_sub(written(&before));
             self.policy.learn(pages, ns.saturating_add(copying_ns), bytes);
         }
         self.policy.widen(report.interval);
     }
 
     /// Whether a checkpoint is due, `insns` after the last, if `pages` may have changed since then.
-    pub fn is_due(&self, insns: u64, pages: u64) -> bool {
+    pub fn decide(&self, insns: u64, pages: u64) -> Decision {
         let initial_bytes = self.initial_bytes.unwrap_or(0);
         let used_bytes = self.report.checkpoint_bytes.saturating_sub(initial_bytes);
-        self.policy.is_due(insns, pages, Usage { initial_bytes, used_bytes, is_thinned: self.report.is_thinned })
+        self.policy.decide(insns, pages, Usage { initial_bytes, used_bytes, is_thinned: self.report.is_thinned })
     }
 }

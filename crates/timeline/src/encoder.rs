@@ -9,12 +9,11 @@ use machine::MachineState;
 use crate::Position;
 use crate::format::block::Kind;
 use crate::format::log::{self, Event};
-use crate::format::records::{
-    CheckpointKind, CheckpointRecord, ConfigRecord, EndReason, EndRecord, PagesRecord, RecordingHeader,
-};
+use crate::format::records::{CheckpointKind, CheckpointRecord, ConfigRecord, EndReason, EndRecord, RecordingHeader};
 use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
 use crate::page_map::Page;
 use crate::sink::Sink;
+use crate::thinning::{Saved, Thinner};
 use crate::writer::Writer;
 use machine::page_hashes::{PageHash, PageHashes, ZERO, hash};
 
@@ -54,6 +53,9 @@ pub struct Encoder {
     /// Changed pages that go into the next checkpoint, and the numbers of their contents.
     changes: Vec<(u64, u64)>,
     events: u64,
+    /// The checkpoints in the file.
+    saved: Vec<Saved>,
+    thinner: Thinner,
 }
 
 impl Encoder {
@@ -70,6 +72,8 @@ impl Encoder {
             block: Vec::new(),
             changes: Vec::new(),
             events: 0,
+            saved: Vec::new(),
+            thinner: Thinner::default(),
         }
     }
 
@@ -81,6 +85,36 @@ impl Encoder {
         for (page, hash) in pages {
             self.hashes.set(*page, *hash);
         }
+    }
+
+    /// The same, with checkpoints thinned out to keep within `budget_bytes`, if `sink` can be replaced.
+    #[must_use]
+    pub fn with_budget(self, budget_bytes: u64) -> Self {
+        Encoder { thinner: Thinner::new(budget_bytes), ..self }
+    }
+
+    /// What is to be said of thinning: whether it is done when it is time for it, and the interval of checkpoints.
+    pub fn thinning(&self) -> (bool, u64) {
+        (self.thinner.is_able(), self.thinner.interval())
+    }
+
+    /// Begins to thin out the checkpoints, because there is no room for the next.
+    pub fn make_room(&mut self) {
+        if self.thinner.begin(&self.writer, &self.saved, self.next_number) {
+            // What goes must not be used again.
+            let thinner = &self.thinner;
+            self.numbers.retain(|_, number| thinner.keeps(*number));
+        }
+    }
+
+    /// Whether [`Self::thin`] has something to do.
+    pub fn is_thinning(&self) -> bool {
+        self.thinner.is_busy()
+    }
+
+    /// Does a little of the work of thinning; whether there is more.
+    pub fn thin(&mut self) -> bool {
+        self.thinner.step(&mut self.writer, &mut self.saved)
     }
 
     /// The file.
@@ -133,6 +167,10 @@ impl Encoder {
         };
         record.set_changes(&changes);
         self.writer.push_checkpoint(record);
+        self.saved.push(Saved { insns: position.insns, kind, changes });
+        if self.thinner.is_time(&self.writer) {
+            self.make_room();
+        }
         digest
     }
 
@@ -169,9 +207,8 @@ impl Encoder {
     fn push_pages(&mut self) {
         let count = (self.block.len() / PAGE_BYTES) as u64;
         if count > 0 {
-            let data = std::mem::take(&mut self.block);
-            self.writer.push(Kind::Pages, &PagesRecord { first: self.next_number - count, data });
-            self.writer.note_pages(count as u32);
+            let numbers: Vec<u64> = (self.next_number - count..self.next_number).collect();
+            self.writer.push_pages(&numbers, std::mem::take(&mut self.block));
         }
     }
 
@@ -185,6 +222,7 @@ impl Encoder {
 
     /// Appends the end, and the index.
     pub fn end(&mut self, position: Position, reason: EndReason, status: u8, digest: [u8; 32]) {
+        self.thinner.stop();
         self.writer.push(
             Kind::End,
             &EndRecord {

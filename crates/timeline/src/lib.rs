@@ -24,6 +24,7 @@ pub mod sink;
 pub mod spec;
 pub mod store;
 pub mod target;
+pub mod thinning;
 pub mod verify;
 mod worker;
 pub mod writer;

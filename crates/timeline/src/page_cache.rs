@@ -17,7 +17,20 @@ const ZERO_PAGE: Page = [0; PAGE_BYTES];
 /// The blocks of pages read last.
 #[derive(Default)]
 pub struct PageCache {
-    blocks: VecDeque<(usize, Arc<Vec<u8>>)>,
+    blocks: VecDeque<(usize, Arc<Block>)>,
+}
+
+/// Pages and their numbers.
+struct Block {
+    numbers: Vec<u64>,
+    data: Vec<u8>,
+}
+
+impl Block {
+    fn page(&self, number: u64) -> Option<&Page> {
+        let at = self.numbers.binary_search(&number).ok()?;
+        self.data.get(at * PAGE_BYTES..)?.first_chunk()
+    }
 }
 
 impl PageCache {
@@ -37,7 +50,7 @@ impl PageCache {
             PageRef::File(number) => (*number, *index),
             PageRef::Zero | PageRef::Memory(_) | PageRef::Base(_) => (0, *index),
         });
-        let mut current: Option<(usize, Arc<Vec<u8>>)> = None;
+        let mut current: Option<(usize, Arc<Block>)> = None;
         for (index, page) in pages {
             let number = match page {
                 PageRef::Zero => {
@@ -52,34 +65,30 @@ impl PageCache {
                 PageRef::Base(_) => continue,
             };
             let missing = || ReadError::from(FormatError::Content("a page is missing"));
-            let block =
-                recording.pages.partition_point(|info| info.first <= number).checked_sub(1).ok_or_else(missing)?;
-            let info = recording.pages[block];
-            if number - info.first >= info.count {
-                return Err(missing().into());
-            }
+            let block = recording.pages.partition_point(|info| info.span.last < number);
             let bytes = match &current {
                 Some((at, bytes)) if *at == block => bytes.clone(),
-                _ => self.block(recording, block)?,
+                _ if block < recording.pages.len() => self.block(recording, block)?,
+                _ => return Err(missing().into()),
             };
-            let start = (number - info.first) as usize * PAGE_BYTES;
-            let content = bytes.get(start..).and_then(|rest| rest.first_chunk()).ok_or_else(missing)?;
+            let content = bytes.page(number).ok_or_else(missing)?;
             take(index, content)?;
             current = Some((block, bytes));
         }
         Ok(())
     }
 
-    fn block(&mut self, recording: &Recording, block: usize) -> Result<Arc<Vec<u8>>, ReadError> {
+    fn block(&mut self, recording: &Recording, block: usize) -> Result<Arc<Block>, ReadError> {
         if let Some((_, bytes)) = self.blocks.iter().find(|(at, _)| *at == block) {
             return Ok(bytes.clone());
         }
         let info = recording.pages[block];
         let record: PagesRecord = recording.reader.message(&info.place)?;
-        if record.first != info.first {
-            return Err(FormatError::Content("pages are missing").into());
+        let numbers = record.numbers()?;
+        if (numbers.first(), numbers.last()) != (Some(&info.span.first), Some(&info.span.last)) {
+            return Err(FormatError::Content("a block holds other pages than the index says").into());
         }
-        let bytes = Arc::new(record.data);
+        let bytes = Arc::new(Block { numbers, data: record.data });
         if self.blocks.len() >= BLOCKS_KEPT {
             self.blocks.pop_front();
         }

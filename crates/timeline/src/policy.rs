@@ -30,6 +30,17 @@ pub struct Usage {
     pub is_thinned: bool,
 }
 
+/// What is to be done about the next checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing yet.
+    Wait,
+    /// It is due.
+    Take,
+    /// It is due, but would not fit.
+    NoRoom,
+}
+
 /// Decides about checkpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
@@ -98,7 +109,8 @@ impl Policy {
         // Few pages say little about the price of many.
         if pages >= 64 {
             self.page_ns = (3 * self.page_ns + ns.saturating_sub(CHECKPOINT_NS) / pages) / 4;
-            self.page_bytes = (3 * self.page_bytes + bytes / pages) / 4;
+            // Too much is expected rather than too little: the budget is kept.
+            self.page_bytes = ((3 * self.page_bytes + bytes / pages) / 4).max(bytes / pages);
         }
     }
 
@@ -106,7 +118,7 @@ impl Policy {
     fn interval(&self, pages: u64, usage: Usage) -> Option<u64> {
         let allowance = allowance(self.budget_bytes, usage.initial_bytes);
         let left = allowance.saturating_sub(usage.used_bytes);
-        if left == 0 || left + allowance / 32 < pages.saturating_mul(self.page_bytes) {
+        if left == 0 || left < pages.saturating_mul(self.page_bytes) {
             return None;
         }
         if usage.is_thinned {
@@ -116,12 +128,16 @@ impl Policy {
     }
 
     /// Whether one is due, `insns` after the last, if `pages` may have changed since then.
-    pub fn is_due(&self, insns: u64, pages: u64, usage: Usage) -> bool {
-        if insns < self.interval {
-            return false;
-        }
+    pub fn decide(&self, insns: u64, pages: u64, usage: Usage) -> Decision {
         let is_paid = self.at_any_price || self.credit_ns >= self.price(pages);
-        is_paid && self.interval(pages, usage).is_some_and(|interval| insns >= interval)
+        if insns < self.interval || !is_paid {
+            return Decision::Wait;
+        }
+        match self.interval(pages, usage) {
+            None => Decision::NoRoom,
+            Some(interval) if insns < interval => Decision::Wait,
+            Some(_) => Decision::Take,
+        }
     }
 }
 
@@ -148,11 +164,13 @@ mod tests {
     fn a_file_that_is_thinned_has_them_evenly_until_it_is_full() {
         let mut policy = Policy::new(1 << 30).with_first_interval(1000);
         let usage = |used_bytes| Usage { used_bytes, ..ROOMY };
-        assert!(policy.is_due(1000, 10, usage((1 << 30) - (1 << 20))));
-        assert!(!policy.is_due(1000, 10, usage(1 << 30)));
-        assert!(!policy.is_due(1000, 1 << 20, usage(1 << 29)), "these pages would not fit");
+        assert_eq!(policy.decide(1000, 10, usage((1 << 30) - (1 << 20))), Decision::Take);
+        assert_eq!(policy.decide(1000, 10, usage(1 << 30)), Decision::NoRoom);
+        assert_eq!(policy.decide(1000, 1 << 20, usage(1 << 29)), Decision::NoRoom, "these pages would not fit");
+        assert_eq!(policy.decide(999, 10, ROOMY), Decision::Wait);
         policy.widen(2000);
-        assert!(!policy.is_due(1999, 10, ROOMY) && policy.is_due(2000, 10, ROOMY));
+        assert_eq!(policy.decide(1999, 10, ROOMY), Decision::Wait);
+        assert_eq!(policy.decide(2000, 10, ROOMY), Decision::Take);
     }
 
     #[test]
@@ -170,7 +188,7 @@ mod tests {
         for _ in 0..1000 {
             policy.earn(100_000_000);
             (pages, insns) = ((pages + 3000).min(30_000), insns + FIRST_INTERVAL);
-            if policy.is_due(insns, pages, ROOMY) {
+            if policy.decide(insns, pages, ROOMY) == Decision::Take {
                 let ns = pages * 6_000 + 300_000;
                 policy.begin(pages);
                 policy.pay(ns);
@@ -186,15 +204,15 @@ mod tests {
     #[test]
     fn a_calm_guest_has_saved_up_for_a_dear_checkpoint() {
         let mut policy = Policy::new(1 << 30);
-        assert!(!policy.is_due(FIRST_INTERVAL, 3000, ROOMY));
+        assert_eq!(policy.decide(FIRST_INTERVAL, 3000, ROOMY), Decision::Wait);
         policy.earn(10_000_000_000);
-        assert!(policy.is_due(FIRST_INTERVAL, 3000, ROOMY));
+        assert_eq!(policy.decide(FIRST_INTERVAL, 3000, ROOMY), Decision::Take);
         policy.begin(3000);
         policy.pay(20_000_000);
         policy.earn(100_000_000);
-        assert!(policy.is_due(FIRST_INTERVAL, 3000, ROOMY), "it had saved up for two");
+        assert_eq!(policy.decide(FIRST_INTERVAL, 3000, ROOMY), Decision::Take, "it had saved up for two");
         policy.begin(3000);
         policy.pay(60_000_000);
-        assert!(!policy.is_due(FIRST_INTERVAL, 0, ROOMY));
+        assert_eq!(policy.decide(FIRST_INTERVAL, 0, ROOMY), Decision::Wait);
     }
 }

@@ -10,7 +10,7 @@ use crate::format::PAGE_BYTES;
 use crate::format::log::{Event, EventKind};
 use crate::format::records::{BootDescription, CheckpointKind, ConfigRecord, EndReason, RecordingHeader};
 use crate::page_map::{is_zero, page_of};
-use crate::policy::Policy;
+use crate::policy::{Decision, Policy};
 use crate::sink::Sink;
 use crate::store::PendingBase;
 use crate::worker::{Ending, Job, Report, Worker};
@@ -165,7 +165,8 @@ impl Recorder {
             tree: base.map_or_else(String::new, |base| base.tree().into()),
         };
         let pages = (machine.ram_bytes().len() / PAGE_BYTES) as u64;
-        let worker = Worker::start(Encoder::new(sink, &header, pages)).map_err(RecordError::Thread)?;
+        let encoder = Encoder::new(sink, &header, pages).with_budget(options.budget_bytes);
+        let worker = Worker::start(encoder).map_err(RecordError::Thread)?;
         let policy = Policy::new(options.budget_bytes);
         Ok(Recorder {
             worker,
@@ -284,13 +285,19 @@ impl Recorder {
         }
         self.account.guest_ran();
         let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
-        if self.ended || !self.account.is_due(insns, machine.dirty_page_count()) || self.worker.backlog() > 0 {
+        let pages = machine.dirty_page_count();
+        if self.ended || self.account.decide(insns, pages) == Decision::Wait || self.worker.backlog() > 0 {
             return;
         }
         if let Err(error) = self.refresh() {
             self.failed = Some(error);
-        } else if self.account.is_due(insns, machine.dirty_page_count()) {
-            self.checkpoint(machine);
+            return;
+        }
+        match self.account.decide(insns, pages) {
+            Decision::Wait => {}
+            Decision::Take => self.checkpoint(machine),
+            Decision::NoRoom if self.report.is_thinned && !self.report.is_thinning => self.worker.give(Job::MakeRoom),
+            Decision::NoRoom => {}
         }
     }
 
@@ -411,6 +418,11 @@ impl Recorder {
             self.worker.give(Job::End(Box::new(Ending { position, reason, status, state, pages, bytes })));
         }
         self.retry()
+    }
+
+    /// Whether the file is being thinned out, as far as known.
+    pub fn is_thinning(&self) -> bool {
+        self.report.is_thinning
     }
 
     /// Bytes of the file as far as known: all, and those of checkpoints and the initial state.

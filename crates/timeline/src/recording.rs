@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::Position;
 use crate::format::block::Kind;
-use crate::format::index::BlockPlace;
+use crate::format::index::{self, BlockPlace, PageSpan};
 use crate::format::log::{self, Event, EventKind};
 use crate::format::preamble::Progress;
 use crate::format::records::{CheckpointKind, CheckpointRecord, EndReason, EndRecord, PagesRecord, RecordingHeader};
-use crate::format::{FEATURES, FormatError, PAGE_BYTES};
+use crate::format::{FEATURES, FormatError};
 use crate::page_map::{PageMap, PageRef};
 use crate::reader::{ReadError, Reader};
 use crate::sink::Source;
@@ -67,8 +67,7 @@ pub struct CheckpointInfo {
 /// A block of pages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PagesInfo {
-    pub first: u64,
-    pub count: u64,
+    pub span: PageSpan,
     pub place: BlockPlace,
 }
 
@@ -331,11 +330,11 @@ impl Recording {
 fn from_index(reader: &Reader) -> Option<Contents> {
     let (index, blocks) = reader.index()?;
     let mut contents = Contents::default();
-    let mut page_counts = index.page_counts.iter();
+    let mut spans = index::decode_spans(&index).ok()?.into_iter();
     let mut checkpoints = index.checkpoints.iter();
     for place in &blocks {
         let known = match place.kind {
-            Some(Kind::Pages) => Known::Pages(u64::from(*page_counts.next()?)),
+            Some(Kind::Pages) => Known::Pages(spans.next()?),
             Some(Kind::Checkpoint) => Known::Checkpoint(checkpoints.next()?),
             _ => {
                 contents.take(reader, place, None).ok()?;
@@ -349,7 +348,7 @@ fn from_index(reader: &Reader) -> Option<Contents> {
 
 /// What the index says of a block that need not be read then.
 enum Known<'a> {
-    Pages(u64),
+    Pages(PageSpan),
     Checkpoint(&'a CheckpointRecord),
 }
 
@@ -387,18 +386,18 @@ impl Contents {
     }
 
     fn take_pages(&mut self, reader: &Reader, place: &BlockPlace, known: Option<Known<'_>>) -> Result<(), ReadError> {
-        let first = self.pages.last().map_or(1, |info| info.first + info.count);
-        let count = match known {
-            Some(Known::Pages(count)) => count,
+        let span = match known {
+            Some(Known::Pages(span)) => span,
             _ => {
-                let record: PagesRecord = reader.message(place)?;
-                if record.first != first {
-                    return Err(FormatError::Content("pages are missing").into());
-                }
-                (record.data.len() / PAGE_BYTES) as u64
+                let numbers = reader.message::<PagesRecord>(place)?.numbers()?;
+                let (first, last) = (numbers.first().copied(), numbers.last().copied());
+                PageSpan { first: first.unwrap_or(0), last: last.unwrap_or(0) }
             }
         };
-        self.pages.push(PagesInfo { first, count, place: *place });
+        if span.first <= self.pages.last().map_or(0, |info| info.span.last) {
+            return Err(FormatError::Content("pages come twice").into());
+        }
+        self.pages.push(PagesInfo { span, place: *place });
         Ok(())
     }
 

@@ -1,9 +1,13 @@
 //! Where a recording's bytes go to, and where they come from.
 
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::format::preamble::MAGIC;
 
 /// Something that a recording is written to.
 pub trait Sink: Send {
@@ -17,6 +21,124 @@ pub trait Sink: Send {
     /// # Errors
     /// The host's.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
+    /// Reads back exactly as many bytes as fit `to`.
+    ///
+    /// # Errors
+    /// The host's, and if nothing can be read back.
+    fn read_at(&self, _offset: u64, _to: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// An empty one that can take the place of this one; `None` if there can be none.
+    ///
+    /// # Errors
+    /// The host's.
+    fn replacement(&self) -> io::Result<Option<Box<dyn Sink>>> {
+        Ok(None)
+    }
+    /// Makes sure that what was written outlives the host.
+    ///
+    /// # Errors
+    /// The host's.
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Of a [`Self::replacement`]: takes the place of the other, at once and whole.
+    ///
+    /// # Errors
+    /// The host's; everything is as before then.
+    fn take_place(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A file under its name.
+pub struct FileSink {
+    file: File,
+    path: PathBuf,
+    /// If it is to take the place of the file at `path`.
+    replaces: Option<Replaced>,
+}
+
+/// A file that is to be replaced.
+struct Replaced {
+    /// The name that the new file has until then.
+    temporary: PathBuf,
+    /// Device and inode of the old one.
+    identity: (u64, u64),
+}
+
+/// Device and inode of the file at `path`.
+fn identity_at(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+impl FileSink {
+    /// `file`, which is open for reading and writing and stands at `path`.
+    pub fn new(file: File, path: PathBuf) -> Self {
+        FileSink { file, path, replaces: None }
+    }
+
+    /// The name of the file that replaces the one at `path`, until it does; `None` if `path` names no file. What a
+    /// killed recorder leaves under it belongs to nobody.
+    pub fn temporary_name(path: &Path) -> Option<PathBuf> {
+        let mut name = OsString::from(".");
+        name.push(path.file_name()?);
+        name.push(".new");
+        Some(path.with_file_name(name))
+    }
+}
+
+impl Sink for FileSink {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(to, offset)
+    }
+    fn replacement(&self) -> io::Result<Option<Box<dyn Sink>>> {
+        let here = self.file.metadata()?;
+        let identity = (here.dev(), here.ino());
+        let Some(temporary) = Self::temporary_name(&self.path) else { return Ok(None) };
+        // Somebody may have moved the file away, and it stays theirs.
+        if self.replaces.is_some() || identity_at(&self.path)? != identity {
+            return Ok(None);
+        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&temporary)?;
+        let len = file.metadata()?.len().min(MAGIC.len() as u64) as usize;
+        let mut begin = [0; MAGIC.len()];
+        file.read_exact_at(&mut begin[..len], 0)?;
+        if begin[..len] != MAGIC[..len] {
+            return Ok(None);
+        }
+        file.set_len(0)?;
+        file.set_permissions(here.permissions())?;
+        let replaces = Some(Replaced { temporary, identity });
+        Ok(Some(Box::new(FileSink { file, path: self.path.clone(), replaces })))
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+    fn take_place(&mut self) -> io::Result<()> {
+        let Some(replaced) = &self.replaces else { return Err(io::ErrorKind::Unsupported.into()) };
+        if identity_at(&self.path)? != replaced.identity {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        std::fs::rename(&replaced.temporary, &self.path)?;
+        self.replaces = None;
+        Ok(())
+    }
+}
+
+impl Drop for FileSink {
+    fn drop(&mut self) {
+        if let Some(replaced) = &self.replaces {
+            // If this fails, the next thinning of a recording at this path uses the file.
+            let _ = std::fs::remove_file(&replaced.temporary);
+        }
+    }
 }
 
 impl Sink for File {
@@ -68,24 +190,30 @@ impl Source for Vec<u8> {
 pub struct MemorySink {
     bytes: Arc<Mutex<Vec<u8>>>,
     room: Arc<Mutex<Option<usize>>>,
+    /// What this replaces.
+    original: Option<Arc<Mutex<Vec<u8>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl MemorySink {
     /// What was written.
     pub fn bytes(&self) -> Vec<u8> {
-        self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        lock(&self.bytes).clone()
     }
 
     /// From now on there is room for `bytes` in all; `None`: for any number.
     pub fn set_room(&self, bytes: Option<usize>) {
-        *self.room.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = bytes;
+        *lock(&self.room) = bytes;
     }
 }
 
 impl Sink for MemorySink {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let room = self.room.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).unwrap_or(usize::MAX);
-        let mut to = self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let room = lock(&self.room).unwrap_or(usize::MAX);
+        let mut to = lock(&self.bytes);
         let end = offset as usize + bytes.len();
         let fits = end.min(room.max(to.len()));
         if to.len() < fits {
@@ -97,7 +225,23 @@ impl Sink for MemorySink {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).truncate(len as usize);
+        lock(&self.bytes).truncate(len as usize);
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
+        Source::read_at(&*lock(&self.bytes), offset, to)
+    }
+
+    fn replacement(&self) -> io::Result<Option<Box<dyn Sink>>> {
+        let (room, original) = (self.room.clone(), Some(self.bytes.clone()));
+        Ok(Some(Box::new(MemorySink { bytes: Arc::default(), room, original })))
+    }
+
+    fn take_place(&mut self) -> io::Result<()> {
+        let original = self.original.take().ok_or(io::ErrorKind::Unsupported)?;
+        *lock(&original) = std::mem::take(&mut *lock(&self.bytes));
+        self.bytes = original;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that an [`Encoder`] works on, so that the guest does not wait for hashing, packing and the disk.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -47,6 +47,8 @@ pub enum Job {
     Progress(Position),
     /// The recording ends here.
     End(Box<Ending>),
+    /// There is no room for the next checkpoint: thin out those that are there.
+    MakeRoom,
     /// Try again to write what could not be written.
     Retry,
     /// Nothing.
@@ -60,16 +62,26 @@ pub struct Report {
     pub file_bytes: u64,
     /// Of those, bytes of checkpoints and pages.
     pub checkpoint_bytes: u64,
-    /// Bytes of checkpoints and pages that were ever written.
-    pub written_bytes: u64,
+    /// Bytes by which thinning has made the file smaller.
+    pub thinned_bytes: u64,
     /// Processor time of the jobs, in nanoseconds.
     pub busy_ns: u64,
     /// Processor time that thinning out the file took, in nanoseconds.
     pub thinning_ns: u64,
     /// The file is thinned out when it is time for it.
     pub is_thinned: bool,
+    /// It is being thinned out, and can be right now.
+    pub is_thinning: bool,
     /// Steps that checkpoints should stand apart from now on, at least.
     pub interval: u64,
+}
+
+impl Report {
+    fn look(&mut self, encoder: &mut Encoder) {
+        (self.is_thinned, self.interval) = encoder.thinning();
+        let writer = encoder.writer();
+        (self.file_bytes, self.checkpoint_bytes) = (writer.len_bytes(), writer.checkpoint_bytes());
+    }
 }
 
 /// What became of the jobs so far.
@@ -183,33 +195,57 @@ impl Drop for Worker {
 
 fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
     let mut report = Report::default();
-    while let Ok(mut job) = queue.recv() {
-        let start_ns = thread_ns();
-        if let Job::Base(base) = &job {
-            match base.wait() {
-                Ok(base) => encoder.begin_with(&base.pages),
-                Err(sentence) => shared.lock().no_base = Some(sentence),
-            }
+    loop {
+        // Thinning goes on while there is no job, and a little after each, so that it ends whatever comes.
+        let job = match if report.is_thinning { queue.try_recv() } else { queue.recv().map_err(Into::into) } {
+            Ok(job) => Some(job),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => return,
+        };
+        if let Some(job) = job {
+            do_job(&mut encoder, job, &mut report, shared);
         }
-        if shared.lock().no_base.is_some() {
-            job = Job::Skip;
+        if report.is_thinning {
+            do_thinning(&mut encoder, &mut report);
+            shared.lock().report = report;
         }
-        let mut spare = take_pages(&mut encoder, &mut job);
-        let result = perform(&mut encoder, job);
-        let writer = encoder.writer();
-        (report.file_bytes, report.checkpoint_bytes) = (writer.len_bytes(), writer.checkpoint_bytes());
-        report.written_bytes = report.checkpoint_bytes;
-        report.busy_ns += thread_ns() - start_ns;
-        let mut outcome = shared.lock();
-        outcome.done += 1;
-        outcome.error = result.err();
-        outcome.report = report;
-        if spare.capacity() > 0 && outcome.spare.len() < SPARE_BUFFERS {
-            spare.clear();
-            outcome.spare.push(spare);
-        }
-        shared.changed.notify_all();
     }
+}
+
+fn do_job(encoder: &mut Encoder, mut job: Job, report: &mut Report, shared: &Shared) {
+    let start_ns = thread_ns();
+    if let Job::Base(base) = &job {
+        match base.wait() {
+            Ok(base) => encoder.begin_with(&base.pages),
+            Err(sentence) => shared.lock().no_base = Some(sentence),
+        }
+    }
+    if shared.lock().no_base.is_some() {
+        job = Job::Skip;
+    }
+    let mut spare = take_pages(encoder, &mut job);
+    let result = perform(encoder, job);
+    report.busy_ns += thread_ns() - start_ns;
+    report.look(encoder);
+    report.is_thinning = encoder.is_thinning();
+    let mut outcome = shared.lock();
+    outcome.done += 1;
+    outcome.error = result.err();
+    outcome.report = *report;
+    if spare.capacity() > 0 && outcome.spare.len() < SPARE_BUFFERS {
+        spare.clear();
+        outcome.spare.push(spare);
+    }
+    shared.changed.notify_all();
+}
+
+fn do_thinning(encoder: &mut Encoder, report: &mut Report) {
+    let start_ns = thread_ns();
+    let before = encoder.writer().checkpoint_bytes();
+    report.is_thinning = encoder.thin();
+    report.thinned_bytes += before.saturating_sub(encoder.writer().checkpoint_bytes());
+    report.thinning_ns += thread_ns() - start_ns;
+    report.look(encoder);
 }
 
 /// Takes the pages out of a job and gives back the buffer they were in.
@@ -238,6 +274,7 @@ fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
             let digest = encoder.digest_of(&state, &pages, &bytes);
             encoder.end(position, reason, status, digest);
         }
+        Job::MakeRoom => encoder.make_room(),
         Job::Skip => return Ok(()),
         Job::Pages(..) | Job::Retry | Job::Base(_) => {}
     }

@@ -8,10 +8,10 @@ use std::io;
 
 use prost::Message;
 
-use crate::format::block::{Kind, Packer};
-use crate::format::index::{self, BlockPlace};
+use crate::format::block::{self, Kind, Packer};
+use crate::format::index::{self, BlockPlace, PageSpan};
 use crate::format::preamble::{self, PREAMBLE_BYTES, Progress};
-use crate::format::records::{CheckpointRecord, IndexRecord};
+use crate::format::records::{CheckpointRecord, IndexRecord, PagesRecord};
 use crate::sink::Sink;
 
 /// The recording could not be written.
@@ -37,6 +37,43 @@ impl WriteError {
     }
 }
 
+/// The pages of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct PagesInfo {
+    /// Their numbers.
+    pub span: PageSpan,
+    /// How many they are.
+    pub count: u64,
+}
+
+/// What a recording under construction consists of.
+pub struct Contents<'a> {
+    sink: &'a dyn Sink,
+    written: u64,
+    /// Its blocks.
+    pub blocks: &'a [BlockPlace],
+    /// Of those that hold pages, which.
+    pub pages: &'a [PagesInfo],
+    checkpoints: &'a [CheckpointRecord],
+}
+
+impl Contents<'_> {
+    /// Whether a block was written already.
+    pub fn is_written(&self, block: usize) -> bool {
+        self.blocks[block].offset + self.blocks[block].len <= self.written
+    }
+
+    /// The bytes of a block, header included.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn read(&self, place: BlockPlace) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; place.len as usize];
+        self.sink.read_at(place.offset, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
 /// A recording under construction.
 pub struct Writer {
     sink: Box<dyn Sink>,
@@ -48,10 +85,11 @@ pub struct Writer {
     /// Bytes of the file with all that waits.
     end: u64,
     blocks: Vec<BlockPlace>,
-    page_counts: Vec<u32>,
+    pages: Vec<PagesInfo>,
     checkpoint_bytes: u64,
     checkpoints: Vec<CheckpointRecord>,
     progress_turn: u64,
+    progress: Option<crate::Position>,
     packer: Packer,
 }
 
@@ -65,10 +103,11 @@ impl Writer {
             waiting: VecDeque::from([preamble::encode().to_vec()]),
             end: PREAMBLE_BYTES as u64,
             blocks: Vec::new(),
-            page_counts: Vec::new(),
+            pages: Vec::new(),
             checkpoint_bytes: 0,
             checkpoints: Vec::new(),
             progress_turn: 0,
+            progress: None,
             packer: Packer::default(),
         }
     }
@@ -81,17 +120,26 @@ impl Writer {
     /// Appends a block.
     pub fn push(&mut self, kind: Kind, message: &impl Message) {
         let bytes = self.packer.pack(kind, self.blocks.len() as u32, &message.encode_to_vec());
-        self.blocks.push(BlockPlace { kind: Some(kind), offset: self.end, len: bytes.len() as u64 });
+        self.append(Some(kind), bytes);
+    }
+
+    fn append(&mut self, kind: Option<Kind>, bytes: Vec<u8>) {
+        self.blocks.push(BlockPlace { kind, offset: self.end, len: bytes.len() as u64 });
         self.end += bytes.len() as u64;
-        if matches!(kind, Kind::Pages | Kind::Checkpoint) {
+        if matches!(kind, Some(Kind::Pages | Kind::Checkpoint)) {
             self.checkpoint_bytes += bytes.len() as u64;
         }
         self.waiting.push_back(bytes);
     }
 
-    /// Notes for the index that the last block holds `count` pages.
-    pub fn note_pages(&mut self, count: u32) {
-        self.page_counts.push(count);
+    /// Appends a block of pages with these ascending numbers, which are higher than all before.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn push_pages(&mut self, numbers: &[u64], data: Vec<u8>) {
+        let (&first, &last) = numbers.first().zip(numbers.last()).expect("a block has pages");
+        self.push(Kind::Pages, &PagesRecord::new(numbers, data));
+        self.pages.push(PagesInfo { span: PageSpan { first, last }, count: numbers.len() as u64 });
     }
 
     /// Appends a checkpoint and notes it for the index.
@@ -104,6 +152,78 @@ impl Writer {
             config: None,
             ..record
         });
+    }
+
+    /// Appends a block of another recording as it is, but for its number: the block at `place` of `from`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn copy(&mut self, from: &Contents<'_>, block: usize) -> io::Result<()> {
+        let place = from.blocks[block];
+        let mut bytes = from.read(place)?;
+        block::renumber(&mut bytes, self.blocks.len() as u32);
+        self.append(place.kind, bytes);
+        Ok(())
+    }
+
+    /// As [`Self::copy`], of a block of pages.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn copy_pages(&mut self, from: &Contents<'_>, block: usize, info: PagesInfo) -> io::Result<()> {
+        self.copy(from, block)?;
+        self.pages.push(info);
+        Ok(())
+    }
+
+    /// As [`Self::copy`], of a checkpoint, the one with this number.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn copy_checkpoint(&mut self, from: &Contents<'_>, block: usize, number: usize) -> io::Result<()> {
+        self.copy(from, block)?;
+        self.checkpoints.push(from.checkpoints[number].clone());
+        Ok(())
+    }
+
+    /// What was appended so far.
+    pub fn contents(&self) -> Contents<'_> {
+        let Writer { sink, written, blocks, pages, checkpoints, .. } = self;
+        Contents { sink: &**sink, written: *written, blocks, pages, checkpoints }
+    }
+
+    /// A new file that can take the place of this one, if there can be one.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn replacement(&self) -> io::Result<Option<Writer>> {
+        Ok(self.sink.replacement()?.map(Writer::new))
+    }
+
+    /// Makes sure that what was written is on the disk.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.sink.sync()
+    }
+
+    /// Puts this file, a [`Self::replacement`], in the place of the other.
+    ///
+    /// # Errors
+    /// The host's; the other file is still there then.
+    pub fn take_place(&mut self) -> io::Result<()> {
+        self.sink.take_place()
+    }
+
+    /// What [`Self::write_progress`] wrote last.
+    pub fn progress(&self) -> Option<crate::Position> {
+        self.progress
+    }
+
+    /// Whether all is written.
+    pub fn is_written(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Writes what waits.
@@ -138,6 +258,7 @@ impl Writer {
         self.write()?;
         let slot = preamble::encode_slot(&Progress { position, file_bytes: self.written });
         self.progress_turn += 1;
+        self.progress = Some(position);
         let offset = preamble::slot_offset(self.progress_turn);
         self.sink.write_at(offset, &slot).map_err(|source| WriteError { written: self.written, source })
     }
@@ -147,7 +268,7 @@ impl Writer {
         let index_offset = self.end;
         let record = IndexRecord {
             checkpoints: std::mem::take(&mut self.checkpoints),
-            ..index::encode(&self.blocks, &self.page_counts)
+            ..index::encode(&self.blocks, &self.pages.iter().map(|info| info.span).collect::<Vec<_>>())
         };
         self.push(Kind::Index, &record);
         let trailer = preamble::encode_trailer(index_offset);

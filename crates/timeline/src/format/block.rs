@@ -89,6 +89,16 @@ impl Packer {
     }
 }
 
+/// Gives a whole block another number.
+///
+/// # Panics
+/// If it is shorter than a block's header.
+pub fn renumber(block: &mut [u8], number: u32) {
+    block[8..12].copy_from_slice(&number.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&block[..20]), &block[HEADER_BYTES..]);
+    block[20..24].copy_from_slice(&crc.to_le_bytes());
+}
+
 /// A single block with this payload.
 pub fn encode(kind: Kind, number: u32, raw: &[u8]) -> Vec<u8> {
     Packer::default().pack(kind, number, raw)

@@ -15,6 +15,11 @@
 //! The first block is the header, the second the initial checkpoint (behind the blocks with its pages). Payloads are
 //! Protocol Buffers messages ([`records`]).
 //!
+//! Contents of pages have numbers that ascend through the file; a checkpoint names the pages that changed since the one before
+//! it in the file, and the number of what each holds. Where a file was thinned out while it was recorded
+//! ([`crate::thinning`]), some numbers are missing, and so are the checkpoints that would need them: a file never names a
+//! number that it does not hold.
+//!
 //! # Versions
 //!
 //! A file has a major and a minor version. A reader refuses a newer major version. What an older

@@ -144,7 +144,8 @@ pub struct RecordingHeader {
     pub tree: String,
 }
 
-/// Pages of RAM, numbered through the file from 1 on; number 0 is the page of zeros.
+/// Pages of RAM, each content with a number. Numbers ascend through the file from 1 on, and some are missing where the
+/// file was thinned out; number 0 is the page of zeros.
 #[derive(Clone, PartialEq, Message)]
 pub struct PagesRecord {
     /// The number of the first.
@@ -153,6 +154,40 @@ pub struct PagesRecord {
     /// Their bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub data: Vec<u8>,
+    /// How many numbers are missing before each page but the first; empty: none.
+    #[prost(uint64, repeated, tag = "3")]
+    pub gaps: Vec<u64>,
+}
+
+impl PagesRecord {
+    /// A record of pages with these ascending numbers.
+    pub fn new(numbers: &[u64], data: Vec<u8>) -> Self {
+        let mut gaps: Vec<u64> = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).collect();
+        if gaps.iter().all(|&gap| gap == 0) {
+            gaps.clear();
+        }
+        PagesRecord { first: numbers.first().copied().unwrap_or(0), data, gaps }
+    }
+
+    /// The numbers of the pages, ascending.
+    ///
+    /// # Errors
+    /// If there are not as many as pages, or they are impossible.
+    pub fn numbers(&self) -> Result<Vec<u64>, FormatError> {
+        let bad = FormatError::Content("a block of pages has impossible numbers");
+        let count = self.data.len() / super::PAGE_BYTES;
+        let fits = self.gaps.is_empty() || self.gaps.len() + 1 == count;
+        if count == 0 || !fits || !self.data.len().is_multiple_of(super::PAGE_BYTES) {
+            return Err(bad);
+        }
+        let mut numbers = vec![self.first];
+        for i in 1..count {
+            let gap = self.gaps.get(i - 1).copied().unwrap_or(0);
+            let next = numbers[i - 1].checked_add(gap).and_then(|number| number.checked_add(1));
+            numbers.push(next.ok_or(bad.clone())?);
+        }
+        Ok(numbers)
+    }
 }
 
 /// What a checkpoint is for.
@@ -207,6 +242,8 @@ impl CheckpointRecord {
 
     /// Sets the changed pages: (index, number of the content), indexes ascending.
     pub fn set_changes(&mut self, changes: &[(u64, u64)]) {
+        self.page_steps.clear();
+        self.content_steps.clear();
         let (mut index, mut content) = (0, 0);
         for &(page, number) in changes {
             self.page_steps.push(page.wrapping_sub(index));
@@ -305,9 +342,12 @@ pub struct IndexRecord {
     /// Bytes of each, header included.
     #[prost(uint64, repeated, tag = "2")]
     pub lengths: Vec<u64>,
-    /// Pages in each block of pages.
-    #[prost(uint32, repeated, tag = "3")]
-    pub page_counts: Vec<u32>,
+    /// The numbers missing before the first page of each block of pages.
+    #[prost(uint64, repeated, tag = "3")]
+    pub page_gaps: Vec<u64>,
+    /// For each block of pages, how much higher than the number of its first page that of its last is.
+    #[prost(uint64, repeated, tag = "5")]
+    pub page_spans: Vec<u64>,
     /// Checkpoints, without their states and pages.
     #[prost(message, repeated, tag = "4")]
     pub checkpoints: Vec<CheckpointRecord>,
