@@ -94,6 +94,14 @@ pub fn dependency(package: &str, prefix: &str) -> Result<String> {
         .with_context(|| format!("{package} depends on no package {prefix}*"))
 }
 
+/// `packages` and everything that they depend on, names alone.
+pub fn with_dependencies(packages: &[&str]) -> Result<Vec<String>> {
+    let text = output(command("apt-cache", &["depends", "--recurse", "--important"]).args(packages))?;
+    // Names stand at the margin; those of virtual packages are in angle brackets.
+    let names = String::from_utf8_lossy(&text);
+    Ok(names.lines().filter(|line| !line.starts_with([' ', '<', '|'])).map(str::to_owned).collect())
+}
+
 fn archives_of(package: &str, directory: &Path) -> Result<Vec<PathBuf>> {
     let start = format!("{package}_");
     let mut found = Vec::new();

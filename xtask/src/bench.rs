@@ -1,88 +1,129 @@
-//! `cargo xtask bench`: the same boot here and in QEMU, in turns, written to docs/benchmarks.md.
+//! `cargo xtask bench`: brings the programs and guests that are measured, and writes what was found to docs/benchmarks.md.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result};
-use bench::contest::{self, Contestant};
-use bench::page::{self, Circumstances};
+use anyhow::{Context, Result, bail};
+use bench::page::{self, Section};
+use bench::vm::{self, Files};
+use bench::{Bench, Effort};
+use serde_json::{Value, json};
 
 use crate::guest::GuestFiles;
 use crate::process::{command, output, root};
-use crate::{apt, build, guest};
+use crate::{Options, Usage, apt, build, guest};
 
-/// The line of the guest's init that ends the first time.
-const MARKER: &str = "chronovisor: init is running";
-const KERNEL_OPTIONS: &str = "console=ttyS0 panic=-1 chronovisor.quiet";
+/// What can be asked for, in the order of the page.
+const PARTS: [(&str, Measure); 3] =
+    [("boot", bench::boot::measure), ("timeline", bench::timeline::measure), ("execution", bench::translator::measure)];
 
-/// Holds the contest, `runs` times each, and writes the page.
+type Measure = fn(&Bench<'_>) -> Result<Section>;
+
+/// What the options say.
+pub struct Config {
+    parts: Vec<(&'static str, Measure)>,
+    effort: Effort,
+    /// Whether the numbers may go to the page.
+    quick: bool,
+    json: bool,
+}
+
+impl Config {
+    /// Takes the options out of the command line.
+    ///
+    /// # Errors
+    /// If they make no sense.
+    pub fn take_from(options: &mut Options) -> Result<Config> {
+        let (quick, full, json) = (options.flag("--quick"), options.flag("--full"), options.flag("--json"));
+        let mut effort = match (quick, full) {
+            (true, true) => bail!(Usage("--quick and --full exclude each other".into())),
+            (true, false) => Effort::QUICK,
+            (false, true) => Effort::FULL,
+            (false, false) => Effort::NORMAL,
+        };
+        effort.runs = options.number("--runs", effort.runs)?;
+        let mut parts = Vec::new();
+        while let Some(word) = options.word() {
+            let names = PARTS.map(|(name, _)| name).join(", ");
+            let part = PARTS.iter().find(|(name, _)| *name == word);
+            parts
+                .push(*part.ok_or_else(|| Usage(format!("'{word}' is no part of the benchmarks; there are {names}")))?);
+        }
+        let parts = if parts.is_empty() { PARTS.to_vec() } else { parts };
+        Ok(Config { parts, effort, quick, json })
+    }
+}
+
+/// Measures and writes the page; each part's section as soon as it is there.
 ///
 /// # Errors
 /// If a run fails, or something must be installed first.
-pub fn run(runs: u32) -> Result<()> {
+pub fn run(config: &Config) -> Result<()> {
     apt::install(&["qemu-system-x86"])?;
-    let files = guest::build(false)?;
-    let program = build::chronovisor()?;
-    let mut contestants = [
-        Contestant { name: "Chronovisor, interpreter".into(), command: chronovisor(&program, &files) },
-        Contestant { name: "QEMU, TCG".into(), command: qemu(&files) },
-    ];
-    let circumstances = circumstances(&contestants, &files)?;
-    let scores = contest::hold(&mut contestants, runs, MARKER, |name, round, times| {
-        let (init, end) = (times.to_marker.as_secs_f64(), times.to_end.as_secs_f64());
-        println!("run {round} of {runs}, {name}: init after {init:.2} s, end after {end:.2} s");
-    })?;
-    println!("\n{}", page::table(&scores));
-    let path = root().join("docs/benchmarks.md");
-    fs::write(&path, page::write(&scores, &circumstances)).with_context(|| format!("writing {}", path.display()))?;
-    println!("written to {}", path.display());
+    vm::require_qemu()?;
+    let guest = guest::build(false)?;
+    let suite = guest::suite::build(&guest)?;
+    let files = Files {
+        chronovisor: build::chronovisor()?,
+        seeks: build::seeks()?,
+        kernel: guest.kernel.clone(),
+        initrd: guest.initrd.clone(),
+        suite_initrd: suite.initrd,
+        suite: suite.directory,
+        scratch: root().join("target/bench"),
+    };
+    let circumstances = circumstances(&guest, config)?;
+    let bench = Bench { files, effort: config.effort, note: &|text| eprintln!("{text}") };
+    let mut sections = Vec::new();
+    for (_, measure) in &config.parts {
+        let section = measure(&bench)?;
+        let text = section.markdown(&circumstances);
+        if !config.json {
+            println!("{text}");
+        }
+        if !config.quick {
+            write(section.title, &text)?;
+        }
+        sections.push(section.json());
+    }
+    if config.json {
+        let facts: serde_json::Map<_, _> =
+            circumstances.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+        println!("{:#}", json!({ "circumstances": facts, "sections": sections }));
+    }
     Ok(())
 }
 
-fn chronovisor(program: &Path, files: &GuestFiles) -> Command {
-    let mut command = Command::new(program);
-    command.arg("run").arg("--kernel").arg(&files.kernel).arg("--initrd").arg(&files.initrd);
-    command.args(["--append", KERNEL_OPTIONS, "--memory", "512M", "--cpus", "1", "--clock", "virtual", "--no-reboot"]);
-    command
+fn write(title: &str, section: &str) -> Result<()> {
+    let path = root().join("docs/benchmarks.md");
+    let old = if path.exists() {
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?
+    } else {
+        String::new()
+    };
+    fs::write(&path, page::replace(&old, title, section)).with_context(|| format!("writing {}", path.display()))?;
+    eprintln!("written to {}", path.display());
+    Ok(())
 }
 
-/// QEMU's own processor model of the level that ours has.
-fn qemu(files: &GuestFiles) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-accel", "tcg", "-nographic", "-no-reboot", "-m", "512", "-smp", "1", "-cpu", "Nehalem"]);
-    command.arg("-kernel").arg(&files.kernel).arg("-initrd").arg(&files.initrd).args(["-append", KERNEL_OPTIONS]);
-    command
-}
-
-fn circumstances(contestants: &[Contestant], files: &GuestFiles) -> Result<Circumstances> {
+fn circumstances(files: &GuestFiles, config: &Config) -> Result<Vec<(String, String)>> {
     let first_line = |program: &str, args: &[&str]| -> Result<String> {
         let text = output(&mut command(program, args))?;
         Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
     };
-    let processors = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
+    let read = |path: &str| fs::read_to_string(path).with_context(|| format!("reading {path}"));
+    let processors = read("/proc/cpuinfo")?;
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
-    Ok(Circumstances {
-        date: first_line("date", &["-u", "+%F"])?,
-        host: format!("{}, {cores} cores", model.map_or("unknown processor", |(_, name)| name)),
-        versions: vec![
-            ("Chronovisor".into(), first_line("git", &["describe", "--always", "--dirty"])?),
-            ("compiler".into(), first_line("rustc", &["--version"])?),
-            ("QEMU".into(), first_line("qemu-system-x86_64", &["--version"])?),
-            ("guest kernel".into(), files.kernel_package.trim().to_owned()),
-        ],
-        commands: contestants.iter().map(|it| (it.name.clone(), shown(&it.command))).collect(),
-    })
-}
-
-/// A command line without the directories of this host.
-fn shown(command: &Command) -> String {
-    let name = |word: &std::ffi::OsStr| {
-        let path = Path::new(word);
-        let short = if path.is_absolute() { path.file_name().unwrap_or(word) } else { word };
-        let text = short.to_string_lossy().into_owned();
-        if text.contains(' ') { format!("\"{text}\"") } else { text }
-    };
-    std::iter::once(command.get_program()).chain(command.get_args()).map(name).collect::<Vec<_>>().join(" ")
+    let load = read("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned();
+    let quick = if config.quick { " (quick: to see that it works, not for comparing)" } else { "" };
+    let facts = [
+        ("date", first_line("date", &["-u", "+%F"])?),
+        ("host", format!("{}, {cores} cores, load {load} before", model.map_or("unknown processor", |(_, name)| name))),
+        ("runs", format!("{} of each{quick}", config.effort.runs)),
+        ("Chronovisor", first_line("git", &["describe", "--always", "--dirty"])?),
+        ("compiler", first_line("rustc", &["--version"])?),
+        ("QEMU", first_line("qemu-system-x86_64", &["--version"])?),
+        ("guest kernel", files.kernel_package.trim().to_owned()),
+    ];
+    Ok(facts.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }

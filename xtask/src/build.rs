@@ -12,6 +12,12 @@ pub fn chronovisor() -> Result<PathBuf> {
     Ok(target().join("fast/chronovisor"))
 }
 
+/// Builds the program that seeks in a recording in one process, and returns its path.
+pub fn seeks() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "--quiet", "--package", "bench", "--example", "seeks", "--profile", "fast"]))?;
+    Ok(target().join("fast/examples/seeks"))
+}
+
 /// Builds `chronoctl`, the control program for the inside of guests, as a static program of the
 /// profile `tiny`, and returns its path.
 pub fn chronoctl() -> Result<PathBuf> {

@@ -28,10 +28,15 @@ Usage: cargo xtask <CHORE> [OPTIONS]
               --shell         no proof: one interactive run that ends in a shell (Ctrl-A X quits)
   test      every test and lint; what CI calls
               --long          the long campaigns as well (hours)
-  bench     boot the same guest here and in QEMU, side by side; writes docs/benchmarks.md
+  bench     measure, with QEMU in the same run; writes docs/benchmarks.md
+            PART...         only these: boot, timeline, execution
               --runs N        runs of each (default 3)
+              --full          5 runs of each, 10 minutes of idling, QEMU's replay as well
+              --quick         little work, once, to see that it works; writes no page
+              --json          print JSON instead of tables
   guest     only fetch the kernel and build the initramfs; prints their paths
               --refresh       look for a newer kernel package
+              --suite         build the initramfs of the benchmarks as well
   fuzz      look for inputs that break decoder, interpreter, devices, boot loaders, saved state
             TARGET          only this one; `fuzz/README.md` lists them
             --time S        seconds for each (default 60)
@@ -70,15 +75,19 @@ fn run(args: &[String]) -> Result<()> {
             test::run_all(long)
         }
         "bench" => {
-            let runs = options.number("--runs", 3)?;
+            let config = bench::Config::take_from(&mut options)?;
             options.finish()?;
-            bench::run(runs)
+            bench::run(&config)
         }
         "guest" => {
             let refresh = options.flag("--refresh");
+            let with_suite = options.flag("--suite");
             options.finish()?;
             let files = guest::build(refresh)?;
             println!("{}\n{}", files.kernel.display(), files.initrd.display());
+            if with_suite {
+                println!("{}", guest::suite::build(&files)?.initrd.display());
+            }
             Ok(())
         }
         "fuzz" => {

@@ -26,10 +26,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("session", &["blake3", "machine", "rustix", "serde_json", "signal-hook", "thiserror", "timeline", "x86"]),
     ("chronovisor", &["anyhow", "clap", "indicatif", "jiff", "serde_json", "session", "timeline"]),
     ("chronoctl", &["libc"]),
-    ("bench", &["anyhow"]),
+    ("bench", &["anyhow", "rustix", "serde_json"]),
     ("fuzz-cases", &["devices", "host-cpu", "iced-x86", "machine", "prost", "timeline", "x86"]),
     ("host-cpu", &["iced-x86", "libc", "x86"]),
-    ("xtask", &["anyhow", "bench"]),
+    ("xtask", &["anyhow", "bench", "serde_json"]),
     ("vm-tests", &["anyhow", "machine", "prost", "serde_json", "x86"]),
 ];
 

@@ -7,6 +7,7 @@
 
 mod cpio;
 mod initramfs;
+pub mod suite;
 
 use std::fs;
 use std::path::{Path, PathBuf};

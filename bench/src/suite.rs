@@ -1,0 +1,320 @@
+//! The guest suite: the same programs natively, recorded, replayed, and under QEMU, each with a checksum.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::figure::{Reading, Unit};
+use crate::page::Table;
+use crate::process::{Running, Span};
+use crate::stats::geometric_mean;
+use crate::vm::Guest;
+use crate::{Bench, our_name};
+
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// A program that was run.
+#[derive(Clone, Debug, PartialEq)]
+struct Work {
+    name: String,
+    checksum: String,
+    took: Span,
+}
+
+/// A part of the suite, run once.
+struct Run {
+    works: Vec<Work>,
+    /// The most memory that was seen beside the guest's RAM.
+    beside_ram_bytes: u64,
+}
+
+/// Who runs the suite.
+#[derive(Clone, Debug)]
+enum Runner {
+    Native,
+    Recording(Option<String>),
+    /// Of what the runner before it recorded.
+    Replay(Option<String>),
+    Qemu,
+}
+
+/// The column of a runner.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// For each program, in their order.
+    pub times: Vec<Reading>,
+    /// The most memory beside the guest's RAM.
+    pub beside_ram: Reading,
+}
+
+/// A part of the suite, as all have run it.
+pub struct Results {
+    /// The programs.
+    pub programs: Vec<String>,
+    /// The runners: native, then recording and replay of each engine, then QEMU.
+    pub columns: Vec<Column>,
+}
+
+impl Results {
+    /// How many times as long as the column `other` the column `this` takes, for each program.
+    pub fn ratios(&self, this: usize, other: usize) -> Vec<Reading> {
+        self.columns[this].times.iter().zip(&self.columns[other].times).map(|(this, other)| this.over(other)).collect()
+    }
+
+    /// The column of QEMU.
+    pub fn qemu(&self) -> usize {
+        self.columns.len() - 1
+    }
+
+    /// Times, and how many times as long as natively.
+    pub fn tables(&self, what: &str) -> Vec<Table> {
+        let heads = |columns: &[Column]| -> Vec<String> {
+            std::iter::once("program".to_owned()).chain(columns.iter().map(|column| column.name.clone())).collect()
+        };
+        let row = |(index, name): (usize, &String)| {
+            (name.clone(), self.columns.iter().map(|column| column.times[index].clone()).collect())
+        };
+        let times = Table {
+            title: format!("{what}, times"),
+            unit: Unit::Seconds,
+            columns: heads(&self.columns),
+            rows: self.programs.iter().enumerate().map(row).collect(),
+        };
+        let ratios: Vec<Vec<Reading>> = (1..self.columns.len()).map(|column| self.ratios(column, NATIVE)).collect();
+        let row = |(index, name): (usize, &String)| {
+            (name.clone(), ratios.iter().map(|column| column[index].clone()).collect::<Vec<_>>())
+        };
+        let mut rows: Vec<_> = self.programs.iter().enumerate().map(row).collect();
+        rows.push(("geometric mean".into(), ratios.iter().map(|column| mean(column)).collect()));
+        let slow_downs = Table {
+            title: format!("{what}, in times of native"),
+            unit: Unit::Times,
+            columns: heads(&self.columns[1..]),
+            rows,
+        };
+        vec![times, slow_downs]
+    }
+}
+
+/// The column of the host itself.
+pub const NATIVE: usize = 0;
+/// The column of the default engine, recording, and behind it its replay.
+pub const RECORDING: usize = 1;
+
+/// The geometric mean of ratios, by each clock.
+pub fn mean(ratios: &[Reading]) -> Reading {
+    let cpu = |reading: &Reading| match reading {
+        Reading::Is { cpu, .. } => *cpu,
+        _ => None,
+    };
+    let cpus: Option<Vec<f64>> = ratios.iter().map(cpu).collect();
+    let values: Option<Vec<f64>> = ratios.iter().map(Reading::value).collect();
+    values.map_or(Reading::None, |values| Reading::Is { value: geometric_mean(values), cpu: cpus.map(geometric_mean) })
+}
+
+/// Runs a part of the suite everywhere.
+///
+/// # Errors
+/// If a run fails, or a checksum differs from the native one.
+pub fn measure(bench: &Bench<'_>, part: &str) -> Result<Results> {
+    let mut runners = vec![Runner::Native];
+    for engine in bench.files.engines()? {
+        runners.extend([Runner::Recording(engine.clone()), Runner::Replay(engine)]);
+    }
+    runners.push(Runner::Qemu);
+    let names: Vec<String> = runners.iter().map(name).collect();
+    let labels: Vec<String> = names.iter().map(|name| format!("suite, {part}, {name}")).collect();
+    let runs = bench.in_turns(&labels, |index| run(bench, part, &runners[index]))?;
+    let native = &runs[NATIVE][0].works;
+    for (name, run) in names.iter().zip(&runs).flat_map(|(name, runs)| runs.iter().map(move |run| (name, run))) {
+        same_results(native, &run.works)
+            .with_context(|| format!("the suite's results, {name}, differ from the host's"))?;
+    }
+    let column = |(name, runs): (String, &Vec<Run>)| {
+        let times =
+            |program: usize| Reading::seconds(&runs.iter().map(|run| run.works[program].took).collect::<Vec<_>>());
+        let most = runs.iter().map(|run| run.beside_ram_bytes).max().unwrap_or(0);
+        let beside_ram = if most == 0 { Reading::None } else { Reading::of(most as f64) };
+        Column { name, times: (0..native.len()).map(times).collect(), beside_ram }
+    };
+    Ok(Results {
+        programs: native.iter().map(|work| work.name.clone()).collect(),
+        columns: names.into_iter().zip(&runs).map(column).collect(),
+    })
+}
+
+fn name(runner: &Runner) -> String {
+    match runner {
+        Runner::Native => "native".into(),
+        Runner::Recording(engine) => format!("{}, recording", our_name(engine.as_deref())),
+        Runner::Replay(engine) => format!("{}, replay", our_name(engine.as_deref())),
+        Runner::Qemu => "QEMU, TCG".into(),
+    }
+}
+
+fn run(bench: &Bench<'_>, part: &str, runner: &Runner) -> Result<Run> {
+    let files = &bench.files;
+    let guest = Guest::suite(files, part, bench.effort.scale_percent);
+    match runner {
+        Runner::Native => watch(&mut files.native(part, bench.effort.scale_percent), false),
+        Runner::Recording(engine) => {
+            let file = files.fresh("suite.cvr")?;
+            watch(&mut files.run_virtual(&guest, engine.as_deref(), Some(&file)), true)
+        }
+        Runner::Replay(_) => {
+            let mut command = files.command("replay");
+            command.arg(files.scratch.join("suite.cvr")).args(["--speed", "max"]);
+            watch(&mut command, true)
+        }
+        Runner::Qemu => watch(&mut files.qemu(&guest, None), true),
+    }
+}
+
+/// Runs the suite's script, wherever it is, and times what is between its lines START and END.
+fn watch(command: &mut Command, is_machine: bool) -> Result<Run> {
+    let mut running = Running::start(command, LIMIT)?;
+    let mut run = Run { works: Vec::new(), beside_ram_bytes: 0 };
+    let mut started: Option<(String, Span)> = None;
+    while let Some(line) = running.line()? {
+        match marker(&line.text) {
+            Some(Marker::Start(name)) => started = Some((name.to_owned(), line.at)),
+            Some(Marker::End(name, checksum)) => {
+                let Some((started, at)) = started.take().filter(|(started, _)| started == name) else {
+                    bail!("'{}' without its START", line.text);
+                };
+                run.works.push(Work { name: started, checksum: checksum.to_owned(), took: line.at.since(at) });
+                if is_machine {
+                    // Between two programs, so it costs neither of them anything.
+                    run.beside_ram_bytes = run.beside_ram_bytes.max(beside_ram_bytes(running.id())?);
+                }
+            }
+            None => {}
+        }
+    }
+    running.finish(0)?;
+    if run.works.is_empty() {
+        bail!("the suite ran no program");
+    }
+    Ok(run)
+}
+
+/// What a line says.
+#[derive(Debug, PartialEq)]
+enum Marker<'a> {
+    Start(&'a str),
+    End(&'a str, &'a str),
+}
+
+/// The marker at the end of a line; a machine's firmware may have left something before it.
+fn marker(line: &str) -> Option<Marker<'_>> {
+    if let Some((_, name)) = line.split_once("START ") {
+        return Some(Marker::Start(name.trim()));
+    }
+    let (_, rest) = line.split_once("END ")?;
+    let (name, checksum) = rest.trim().split_once(' ')?;
+    Some(Marker::End(name, checksum))
+}
+
+fn same_results(native: &[Work], other: &[Work]) -> Result<()> {
+    if native.len() != other.len() {
+        bail!("{} programs ran, not {}", other.len(), native.len());
+    }
+    for (native, other) in native.iter().zip(other) {
+        if (&native.name, &native.checksum) != (&other.name, &other.checksum) {
+            bail!("{} {} instead of {} {}", other.name, other.checksum, native.name, native.checksum);
+        }
+    }
+    Ok(())
+}
+
+/// Resident memory of a machine's process without its guest's RAM, which is its largest mapping.
+fn beside_ram_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/smaps");
+    let maps = match fs::read_to_string(&path) {
+        Ok(maps) => maps,
+        // It ended right behind its last line.
+        Err(error) if has_ended(&error) => return Ok(0),
+        Err(error) => return Err(error).with_context(|| format!("reading {path}")),
+    };
+    Ok(beside_largest_kib(&maps) * 1024)
+}
+
+/// What procfs says of a process that is no more: its directory is gone, or "no such process".
+fn has_ended(error: &std::io::Error) -> bool {
+    let gone = [rustix::io::Errno::NOENT, rustix::io::Errno::SRCH];
+    error.raw_os_error().is_some_and(|number| gone.iter().any(|errno| errno.raw_os_error() == number))
+}
+
+/// The sum of `Rss` over all mappings but the one with the largest `Size`, in the format of proc_pid_smaps(5).
+fn beside_largest_kib(smaps: &str) -> u64 {
+    let field = |line: &str, name: &str| -> Option<u64> {
+        line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok()
+    };
+    let (mut size, mut all) = (0, 0);
+    let mut largest = (0, 0);
+    for line in smaps.lines() {
+        if let Some(kib) = field(line, "Size:") {
+            size = kib;
+        } else if let Some(kib) = field(line, "Rss:") {
+            all += kib;
+            largest = largest.max((size, kib));
+        }
+    }
+    all - largest.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_are_found_behind_what_firmware_printed() {
+        assert_eq!(marker("\u{1b}c\u{1b}[2JSTART integer\r"), Some(Marker::Start("integer")));
+        assert_eq!(marker("END pipe 0123"), Some(Marker::End("pipe", "0123")));
+        assert_eq!(marker("END pipe"), None);
+        assert_eq!(marker("run.sh ended with status 0"), None);
+    }
+
+    #[test]
+    fn programs_are_timed_between_their_lines() {
+        let mut script = Command::new("sh");
+        script.args(["-c", "echo START a; echo END a 1; echo noise; echo START b; echo END b 2"]);
+        let works = watch(&mut script, false).unwrap().works;
+        let found: Vec<_> = works.iter().map(|work| (work.name.as_str(), work.checksum.as_str())).collect();
+        assert_eq!(found, [("a", "1"), ("b", "2")]);
+        let mut script = Command::new("sh");
+        assert!(watch(script.args(["-c", "echo START a; echo END b 1"]), false).is_err());
+        let mut script = Command::new("sh");
+        assert!(watch(script.args(["-c", "echo nothing"]), false).is_err());
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_an_error() {
+        let work = |checksum: &str| Work { name: "a".into(), checksum: checksum.into(), took: Span::default() };
+        assert!(same_results(&[work("1")], &[work("1")]).is_ok());
+        let error = same_results(&[work("1")], &[work("2")]).unwrap_err().to_string();
+        assert_eq!(error, "a 2 instead of a 1");
+        assert!(same_results(&[work("1")], &[]).is_err());
+    }
+
+    #[test]
+    fn ram_is_the_largest_mapping() {
+        let smaps = "1000-2000 rw-p 0 0:0 0 [heap]\nSize:  400 kB\nRss:  300 kB\nPss: 1 kB\n\
+                     2000-9000 rw-s 0 0:1 7 /memfd:ram (deleted)\nSize:  524288 kB\nRss:  120000 kB\n\
+                     a000-b000 r-xp 0 8:1 7 /bin/x\nSize:  600 kB\nRss:  100 kB\n";
+        assert_eq!(beside_largest_kib(smaps), 400);
+    }
+
+    #[test]
+    fn means_are_taken_clock_by_clock() {
+        let is = |value, cpu| Reading::Is { value, cpu };
+        let close = |reading: Reading, value: f64| reading.value().is_some_and(|it| (it - value).abs() < 1e-9);
+        assert!(close(mean(&[is(2.0, Some(1.0)), is(8.0, Some(1.0))]), 4.0));
+        assert!(matches!(mean(&[is(2.0, None), is(8.0, Some(1.0))]), Reading::Is { cpu: None, .. }));
+        assert_eq!(mean(&[Reading::None]), Reading::None);
+    }
+}
