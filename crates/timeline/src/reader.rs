@@ -73,8 +73,12 @@ impl Reader {
         self.source.read_at(0, &mut bytes[..here])?;
         if here < PREAMBLE_BYTES {
             let begins = here > 0 && preamble::MAGIC.starts_with(&bytes[..here.min(8)]);
-            let error = if begins { FormatError::Preamble } else { FormatError::NotARecording };
-            return Err(error.into());
+            return Err(match here {
+                0 => FormatError::Empty,
+                _ if begins => FormatError::Preamble,
+                _ => FormatError::NotARecording,
+            }
+            .into());
         }
         Ok(preamble::check(&bytes)?)
     }

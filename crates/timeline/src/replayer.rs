@@ -10,6 +10,8 @@ use std::sync::Arc;
 use machine::ram::RamError;
 use machine::save::MachineRestoreError;
 use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output};
+use x86::CpuModel;
+use x86::vector::HostFeatures;
 
 use crate::checkpoints::{FileMaps, MemoryCheckpoint, MemoryCheckpoints};
 use crate::format::records::CheckpointKind;
@@ -37,6 +39,17 @@ pub enum ReplayError {
     /// The machine.
     #[error("cannot make the recorded machine: {0}")]
     Machine(#[from] MachineError),
+    /// The host's CPU.
+    #[error(
+        "the recorded machine has the CPU model {model}: to replay it, the host's CPU must have {}, which this one has not; use another host",
+        .lacks.join(" and ")
+    )]
+    Host {
+        /// What the recording needs.
+        model: CpuModel,
+        /// What the host lacks.
+        lacks: Vec<&'static str>,
+    },
     /// A saved state.
     #[error("cannot restore the recorded state: {0}")]
     Restore(#[from] MachineRestoreError),
@@ -113,6 +126,15 @@ pub struct Replayer {
     stale: BTreeSet<u64>,
 }
 
+/// Says, before a machine is made, whether a host can replay what a machine of `model` did.
+///
+/// # Errors
+/// If it cannot, with what it lacks.
+pub fn check_host(model: CpuModel, host: HostFeatures) -> Result<(), ReplayError> {
+    let lacks = host.lacks(model);
+    if lacks.is_empty() { Ok(()) } else { Err(ReplayError::Host { model, lacks }) }
+}
+
 impl Replayer {
     /// The recorded machine in its initial state.
     ///
@@ -141,6 +163,7 @@ impl Replayer {
         interval: u64,
     ) -> Result<Self, ReplayError> {
         let config = recording.config()?;
+        check_host(config.cpu_model, HostFeatures::detect())?;
         let machine = maker.make(config)?;
         let pages = config.ram_bytes / PAGE_BYTES as u64;
         let mut replayer = Replayer {

@@ -6,13 +6,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use machine::{Idle, Input};
-use support::{Random, Session, boot, config};
+use prost::Message;
+use support::{Random, Session, altered, boot, config};
+use timeline::format::block::{self, Kind};
 use timeline::format::log::EventKind;
-use timeline::format::records::EndReason;
+use timeline::format::preamble::PREAMBLE_BYTES;
+use timeline::format::records::{EndReason, RecordingHeader};
+use timeline::reader::Reader;
 use timeline::recorder::RecordError;
-use timeline::replayer::Control;
+use timeline::replayer::{Control, check_host};
 use timeline::sink::MemorySink;
-use timeline::{OpenError, Position, Recording, ReplayError, Replayer, Target};
+use timeline::{OpenError, Position, Recording, ReplayError, Replayer, Target, verify};
+use x86::CpuModel;
+use x86::vector::HostFeatures;
 
 /// A recording of a few kilobytes with some of everything.
 fn small() -> Vec<u8> {
@@ -127,12 +133,84 @@ fn bytes_of_nothing_are_refused() {
         assert!(open(bytes).is_err());
         assert!(open(vec![0; len as usize]).is_err());
     }
-    let mut newer = small();
-    newer[8] = 2;
-    let crc = crc32c::crc32c(&newer[..12]);
-    newer[12..16].copy_from_slice(&crc.to_le_bytes());
-    let error = open(newer).err().expect("a newer version is refused").to_string();
-    assert!(error.contains("version 2.0") && error.contains("newer chronovisor"), "{error}");
+}
+
+/// Why it cannot be replayed, as it is told.
+fn refusal(bytes: Vec<u8>) -> String {
+    let recording = match open(bytes) {
+        Ok(recording) => recording,
+        Err(error) => return error.to_string(),
+    };
+    Replayer::new(recording).err().expect("it is refused").to_string()
+}
+
+/// The recording with its header changed.
+fn with_header(change: &dyn Fn(&mut RecordingHeader)) -> Vec<u8> {
+    altered(&small(), &mut |kind, payload| match kind {
+        Kind::Header => {
+            let mut header = RecordingHeader::decode(payload.as_slice()).expect("a header");
+            change(&mut header);
+            header.encode_to_vec()
+        }
+        _ => payload,
+    })
+}
+
+/// The recording with another version in its first bytes.
+fn with_version(major: u8, minor: u8) -> Vec<u8> {
+    let mut bytes = small();
+    (bytes[8], bytes[10]) = (major, minor);
+    let crc = crc32c::crc32c(&bytes[..12]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn what_is_refused_says_what_is_needed() {
+    let newer = refusal(with_version(2, 5));
+    assert!(newer.contains("version 2.5") && newer.contains("use a newer chronovisor"), "{newer}");
+    let feature = refusal(with_header(&|header| header.features.push("antigravity".into())));
+    assert!(feature.contains("needs \"antigravity\"") && feature.contains("use a newer chronovisor"), "{feature}");
+    let level = refusal(with_header(&|header| header.config.as_mut().expect("a machine").cpu_level = 4));
+    assert!(level.contains("x86-64-v4") && level.contains("use a newer chronovisor"), "{level}");
+    assert!(refusal(Vec::new()).contains("the file is empty"));
+    assert!(refusal(b"GIF89a, and a lot of other things".repeat(9)).contains("not a recording"));
+    let mut damaged = small();
+    damaged[9] ^= 1;
+    assert!(refusal(damaged).contains("first bytes of the recording are damaged"));
+    let mut damaged = small();
+    damaged[PREAMBLE_BYTES + 30] ^= 1;
+    let header = refusal(damaged);
+    assert!(header.contains("nothing to replay: the block at byte 80 is damaged"), "{header}");
+}
+
+#[test]
+fn a_host_without_the_cpu_level_is_told_what_it_lacks() {
+    let small = HostFeatures::of(&["SSE4.2", "AES", "PCLMULQDQ", "F16C"]);
+    assert!(check_host(CpuModel::V2, small).is_ok());
+    let error = check_host(CpuModel::V3, small).expect_err("it lacks some").to_string();
+    assert!(error.contains("x86-64-v3") && error.contains("must have AVX2 and FMA"), "{error}");
+}
+
+/// What a later minor version may add: fields everywhere, and blocks that may be skipped.
+#[test]
+fn what_may_be_ignored_is_ignored() {
+    const UNKNOWN_FIELD: [u8; 5] = [0xfa, 0x3e, 2, 7, 7];
+    let original = open(small()).expect("it opens");
+    let mut bytes = with_version(1, 9);
+    bytes = altered(&bytes, &mut |_, payload| [payload.as_slice(), &UNKNOWN_FIELD].concat());
+    // A block of kind 77 that is optional, behind the last: number, lengths and checksum as they should be.
+    let number = Reader::new(Box::new(bytes.clone())).expect("readable").walk().expect("readable").blocks.len() as u32;
+    let mut block = block::encode(Kind::Log, number, b"what this says is not known yet");
+    (block[4], block[5]) = (77, block[5] | 2);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&block[..20]), &block[24..]);
+    block[20..24].copy_from_slice(&crc.to_le_bytes());
+    bytes.extend(block);
+    let later = open(bytes).expect("it opens");
+    assert_eq!((later.fault(), later.is_cut_short()), (None, false));
+    assert_eq!(later.events(), original.events());
+    assert_eq!(verify(&later, 1, &|_| {}).expect("it replays").difference, None);
+    assert_eq!(end_state(&later).expect("it replays"), end_state(&original).expect("it replays"));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use iced_x86::CpuidFeature;
 
 /// A CPU model: fixed by name, never the host's, so that recordings replay anywhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum CpuModel {
     /// `x86-64-v2`: SSE4.2, POPCNT, CMPXCHG16B, AES, PCLMUL.

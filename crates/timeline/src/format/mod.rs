@@ -22,10 +22,29 @@
 //!
 //! # Versions
 //!
-//! A file has a major and a minor version. A reader refuses a newer major version. What an older
-//! reader may ignore comes in new fields, or in new kinds of blocks that are marked optional, and raises
-//! the minor version. What it must not ignore is named in the header's list of required features, and a
-//! reader refuses a file that requires one it does not know. Every version that was ever released stays readable.
+//! A file has a major and a minor version. A recording of version 1.0 must replay for ever, and so must all that follow.
+//!
+//! - *What an older reader may ignore* comes in new fields, or in new kinds of blocks that are marked optional, and raises
+//!   the minor version. Readers ignore fields and optional blocks that they do not know.
+//! - *What it must not ignore* has a name, which the header lists in `features` if the recording uses it. A reader
+//!   refuses a file that requires a name that it does not know. New kinds of events, of checkpoints and of blocks that must be read are
+//!   such, and so is everything that changes what the recorded machine does: a new device, a saved field that is not at its
+//!   default, a corrected instruction.
+//! - *A reader that knows a name does without it what was done before it came*: an old recording's machine has no
+//!   device that came later, and keeps the mistakes that it was recorded with. What is absent from a saved state is
+//!   as at power-on ([`machine::board::BoardState`]), what is absent from a configuration is not in the machine.
+//! - *Digests stay comparable*: they are over the encoded state, in which defaults take no bytes, so that fields
+//!   and devices that came later change no digest of a machine that has not got them ([`machine::save`]).
+//! - A new major version is for files that cannot be told apart otherwise. A reader refuses a newer one.
+//!
+//! A recording of version 1.0 with some of everything is kept beside the tests and replayed in each of their runs.
+//!
+//! # Time
+//!
+//! Virtual time is written as a 64-bit number of units of 1/840 ns, which end after 254 days; the machine's clock stands
+//! still from there on. There is room for more: upper halves can come as new fields beside the lower ones (absent: zero), in
+//! the preamble in the four bytes before each slot's checksum, and under the name of a feature. Differences in the log
+//! are between neighbours and stay as they are. So the limit is one of this program and not of the format.
 
 pub mod block;
 pub mod index;
@@ -49,11 +68,14 @@ pub const PAGES_PER_BLOCK: usize = 64;
 /// What is wrong with bytes that should be part of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
+    /// Nothing was written into it, or nothing came through to it.
+    #[error("the file is empty: its recorder ended before it wrote anything, or it was not copied")]
+    Empty,
     /// Not a recording at all.
     #[error("this is not a recording: it does not begin as one")]
     NotARecording,
     /// The first bytes are damaged.
-    #[error("the first bytes of the recording are damaged")]
+    #[error("the first bytes of the recording are damaged or cut off; use another copy of the file")]
     Preamble,
     /// A newer major version.
     #[error(
@@ -63,6 +85,11 @@ pub enum FormatError {
     /// A feature that must be known and is not.
     #[error("the recording needs \"{0}\", which this program does not know: use a newer chronovisor")]
     Feature(String),
+    /// A CPU model that must be known and is not.
+    #[error(
+        "the recorded machine has the CPU model x86-64-v{0}, which this program does not know: use a newer chronovisor"
+    )]
+    CpuModel(u32),
     /// A block that is damaged or cut off.
     #[error("the block at byte {offset} is {what}")]
     Block {

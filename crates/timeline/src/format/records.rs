@@ -77,7 +77,7 @@ impl ConfigRecord {
         Ok(MachineConfig {
             ram_bytes: self.ram_bytes,
             vcpus: u8::try_from(self.vcpus).map_err(|_| FormatError::Content("the number of vCPUs is impossible"))?,
-            cpu_model: cpu_model.ok_or(FormatError::Content("the CPU model is unknown"))?,
+            cpu_model: cpu_model.ok_or(FormatError::CpuModel(self.cpu_level))?,
             debug_exit: self.debug_exit,
             rtc_start_unix_seconds: self.rtc_start_unix_seconds,
             chaos_seed: self.chaos_seed,

@@ -9,6 +9,7 @@
 mod approximate;
 mod code_buffer;
 mod control;
+mod features;
 mod float;
 mod gather;
 mod masked;
@@ -21,6 +22,8 @@ pub mod state;
 mod tests;
 mod thunk;
 mod unit;
+
+pub use features::HostFeatures;
 
 use crate::model::CpuModel;
 use crate::op::{Exec, Op};
@@ -42,26 +45,10 @@ pub enum HostError {
 /// # Errors
 /// If it cannot.
 pub fn prepare(model: CpuModel) -> Result<(), HostError> {
-    if let Some(name) = host_lacks(model) {
+    if let Some(name) = HostFeatures::detect().lacks(model).first() {
         return Err(HostError::Lacks(name));
     }
     Ok(code_buffer::prepare()?)
-}
-
-/// The first extension of `model` that the host's CPU lacks.
-fn host_lacks(model: CpuModel) -> Option<&'static str> {
-    let v2 = [
-        (is_x86_feature_detected!("sse4.2"), "SSE4.2"),
-        (is_x86_feature_detected!("aes"), "AES"),
-        (is_x86_feature_detected!("pclmulqdq"), "PCLMULQDQ"),
-    ];
-    let v3 = [
-        (is_x86_feature_detected!("avx2"), "AVX2"),
-        (is_x86_feature_detected!("fma"), "FMA"),
-        (is_x86_feature_detected!("f16c"), "F16C"),
-    ];
-    let needed = v2.into_iter().chain(v3.into_iter().filter(|_| model == CpuModel::V3));
-    needed.filter(|(present, _)| !present).map(|(_, name)| name).next()
 }
 
 /// The code of a vector instruction, with the fields of `op` filled in; `None` if `insn`

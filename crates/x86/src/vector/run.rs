@@ -37,7 +37,7 @@ const _: () = assert!(size_of::<Vcpu>() < 1 << 16, "offsets in a vCPU fit into 1
 pub(super) fn select(insn: &Instruction, op: &mut Op) -> Option<Exec> {
     let shape = Shape::of(insn)?;
     let model = if shape.vex { CpuModel::V3 } else { CpuModel::V2 };
-    assert_eq!(super::host_lacks(model), None, "`prepare` has checked the host");
+    assert!(super::HostFeatures::detect().lacks(model).is_empty(), "`prepare` has checked the host");
     let core = thunk::rename(insn, &shape)?;
     let key = thunk::encode(&core)?;
     op.extra = code_buffer::offset_of(key, || thunk::assemble(&core, &shape))?;
