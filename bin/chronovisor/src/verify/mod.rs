@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use session::{STATUS_DIFFERENT, SessionError};
 use timeline::Recording;
-use timeline::verify::Progress;
+use timeline::verify::{Engines, Progress, verify_with};
 
 use crate::failure::{self, Failure, print_line};
+use crate::options::Engine;
 use crate::progress;
 
 const AFTER_HELP: &str = "\
@@ -34,6 +35,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
 
+    /// What replays [default: the engine that recorded]; where that differs, the others are compared with it
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<Engine>,
+
     /// Print one JSON object to standard output
     #[arg(long)]
     json: bool,
@@ -48,7 +53,8 @@ fn verify(arguments: &Arguments) -> Result<u8, Failure> {
     let start = Instant::now();
     let recording = Arc::new(Recording::open(&arguments.file).map_err(SessionError::from)?);
     let bar = progress::bar(recording.checkpoints().len() as u64, "stretches");
-    let result = timeline::verify(&recording, arguments.jobs.into(), &|progress| match progress {
+    let engines = Engines::of(&recording, arguments.engine.map(Into::into));
+    let result = verify_with(&recording, &engines, arguments.jobs.into(), &|progress| match progress {
         Progress::Stretches(done, _) => bar.set_position(done as u64),
         Progress::Searching => bar.println("a difference was found; looking for the first differing instruction"),
     });

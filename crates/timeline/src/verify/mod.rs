@@ -18,6 +18,7 @@ mod way;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use machine::EngineKind;
 pub use step::{Place, Step, StepKind};
 pub use trace::Trace;
 pub use way::{Outcome, WayReport};
@@ -35,6 +36,17 @@ pub struct Engines {
     pub first: MachineMaker,
     /// Others, to compare it with where it differs.
     pub others: Vec<MachineMaker>,
+}
+
+impl Engines {
+    /// Those that this host can run, first `chosen`, or else the one that recorded, or else the one that runs everywhere.
+    pub fn of(recording: &Recording, chosen: Option<EngineKind>) -> Self {
+        let runs_here = |kind: &EngineKind| kind.engine().is_ok();
+        let recorded = || EngineKind::of_name(&recording.header().engine).filter(runs_here);
+        let first = chosen.or_else(recorded).unwrap_or_default();
+        let others = EngineKind::ALL.into_iter().filter(|kind| *kind != first && runs_here(kind));
+        Engines { first: first.into(), others: others.map(MachineMaker::from).collect() }
+    }
 }
 
 /// How far a verification has come.
@@ -104,7 +116,7 @@ pub enum Cause {
     },
 }
 
-/// Verifies `recording` with the interpreter on `jobs` threads.
+/// Verifies `recording` with the engine that recorded it on `jobs` threads.
 ///
 /// # Errors
 /// As [`verify_with`].
@@ -113,7 +125,7 @@ pub fn verify(
     jobs: usize,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Verification, ReplayError> {
-    verify_with(recording, &Engines::default(), jobs, progress)
+    verify_with(recording, &Engines::of(recording, None), jobs, progress)
 }
 
 /// Verifies `recording` with `engines` on `jobs` threads.
