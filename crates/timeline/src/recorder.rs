@@ -415,7 +415,15 @@ impl Recorder {
             self.give_events();
             let (pages, bytes) = self.copy_changes(machine);
             let (position, state) = (self.position(machine), machine.save());
-            self.worker.give(Job::End(Box::new(Ending { position, reason, status, state, pages, bytes })));
+            self.worker.give(Job::End(Box::new(Ending {
+                position,
+                reason,
+                status,
+                base: self.base,
+                state,
+                pages,
+                bytes,
+            })));
         }
         self.retry()
     }
