@@ -37,7 +37,7 @@ Usage: cargo xtask <CHORE> [OPTIONS]
   guest     only fetch the kernel and build the initramfs; prints their paths
               --refresh       look for a newer kernel package
               --suite         build the initramfs of the benchmarks as well
-  fuzz      look for inputs that break decoder, interpreter, devices, boot loaders, saved state
+  fuzz      look for inputs that break decoder, interpreter, translator, devices, boot loaders, saved state
             TARGET          only this one; `fuzz/README.md` lists them
             --time S        seconds for each (default 60)
   ci-lints  only the formatting and clippy checks of `test`

@@ -19,7 +19,7 @@ pub mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, under the name of its file in `fuzz_targets/` and of its directories of inputs.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("boot", boot::run),
     ("decoder", decoder::run),
     ("devices", devices::run),
@@ -27,4 +27,5 @@ pub const TARGETS: [Target; 7] = [
     ("machine", machine::run),
     ("recording", recording::run),
     ("restore", restore::run),
+    ("translator", interpreter::translator),
 ];

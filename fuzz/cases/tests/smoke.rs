@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use fuzz_cases::TARGETS;
+use fuzz_cases::lockstep::engines::translator_missing;
 use fuzz_cases::script::mix;
 
 /// Runs what a target has committed, and `count` random inputs of up to `max_len` bytes.
 fn smoke(name: &str, count: u64, max_len: u64) {
     let &(_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a target of this name");
     let mut files = 0;
-    for kind in ["seeds", "regressions"] {
+    // What was found with one engine is tried on the other, too: both read their bytes alike.
+    let names = if name == "translator" { &["translator", "interpreter"][..] } else { &[name] };
+    for (kind, name) in ["seeds", "regressions"].iter().flat_map(|kind| names.iter().map(move |name| (kind, name))) {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(kind).join(name);
         let Ok(entries) = std::fs::read_dir(&directory) else { continue };
         for entry in entries {
@@ -69,9 +72,18 @@ fn restore() {
 }
 
 #[test]
+fn translator() {
+    if let Some(reason) = translator_missing() {
+        println!("SKIPPED: {reason}");
+        return;
+    }
+    smoke("translator", 1000, 512);
+}
+
+#[test]
 #[ignore = "minutes"]
 fn long() {
-    for (name, _) in TARGETS {
+    for (name, _) in TARGETS.iter().filter(|(name, _)| *name != "translator" || translator_missing().is_none()) {
         smoke(name, 30_000, 1024);
     }
 }

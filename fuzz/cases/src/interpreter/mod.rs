@@ -1,15 +1,16 @@
 //! Random code in a random state of a random mode, run in one piece and then again cut into pieces with the state
 //! saved and restored in between. Both must end alike, and each piece exactly where it was told to.
 //!
-//! The target `interpreter` runs the interpreter twice.
+//! The target `interpreter` runs the interpreter twice, the target `translator` ([`translator`]) interpreter and translator.
 
 mod code;
 mod state;
 mod world;
 
-use x86::{CpuModel, CpuState, Engine, Exit, Interpreter};
+use x86::{CpuModel, CpuState, Exit};
 
 use crate::lockstep::bus::FuzzBus;
+use crate::lockstep::engines;
 use crate::lockstep::run::{Manner, NewEngine, Run, Start, Subject};
 use crate::script::Script;
 
@@ -26,23 +27,27 @@ struct End {
     ended: Option<Exit>,
 }
 
-fn interpreter() -> Box<dyn Engine> {
-    Box::new(Interpreter::new())
-}
-
 /// Runs the script's code.
 ///
 /// # Panics
 /// If a run stops elsewhere than told, makes no progress, or depends on how it was cut.
 pub fn run(bytes: &[u8]) {
-    compare(bytes, interpreter);
+    compare(bytes, engines::interpreter);
+}
+
+/// Runs the script's code on both engines.
+///
+/// # Panics
+/// If they differ, a run stops elsewhere than told, makes no progress, or this host cannot run the translator.
+pub fn translator(bytes: &[u8]) {
+    compare(bytes, engines::translator);
 }
 
 /// Runs the script's code by the interpreter in one piece, and by `engine` in pieces.
 ///
 /// # Panics
 /// If a run stops elsewhere than told, makes no progress, or depends on engine or pieces.
-pub(crate) fn compare(bytes: &[u8], engine: NewEngine) {
+fn compare(bytes: &[u8], engine: NewEngine) {
     let mut script = Script::new(bytes);
     let model = script.pick(&[CpuModel::V2, CpuModel::V3]);
     let steps = 16 + 4 * u64::from(script.u8());
@@ -53,7 +58,7 @@ pub(crate) fn compare(bytes: &[u8], engine: NewEngine) {
     let ram = world::ram(&mut script, &cpu);
     let start = Start { cpu, ram, bus, events: Vec::new(), wakes: WAKES };
 
-    let whole = |steps| end(&start, interpreter, steps, Manner::WHOLE);
+    let whole = |steps| end(&start, engines::interpreter, steps, Manner::WHOLE);
     let pieces = |steps| end(&start, engine, steps, manner);
     if pieces(steps) != whole(steps) {
         let first = (1..=steps).find(|&steps| pieces(steps) != whole(steps)).unwrap_or(steps);

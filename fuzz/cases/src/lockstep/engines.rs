@@ -1,0 +1,22 @@
+//! The engines that are held against each other.
+
+use jit::Translator;
+use x86::{Engine, Interpreter};
+
+/// The reference.
+pub fn interpreter() -> Box<dyn Engine> {
+    Box::new(Interpreter::new())
+}
+
+/// The translator.
+///
+/// # Panics
+/// If this host cannot run it: ask [`translator_missing`] first.
+pub fn translator() -> Box<dyn Engine> {
+    Box::new(Translator::new().unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Why this host cannot run the translator, if it cannot.
+pub fn translator_missing() -> Option<String> {
+    Translator::new().err().map(|error| error.to_string())
+}
