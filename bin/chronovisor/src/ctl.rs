@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use serde_json::Value;
-use session::control::{self, Command};
+use session::control::{self, Command, Destination};
+use session::tree::{UNNAMED, node_name};
 
 use crate::failure::{self, Failure, print_line};
 
@@ -38,9 +39,10 @@ enum Ctl {
         /// The name
         name: String,
     },
-    /// Save the machine as it stands to a new file, from which `replay --go-live` goes on
+    /// Save the machine as it stands, while it runs on; returns when it is safe on the disk
     Snapshot {
-        /// The file; ".cvr" is added if the name has no ending
+        /// A name in the session's tree, from which `run --from DIR:NAME` goes on; a path, or anything if the session has no
+        /// tree, is a new file (".cvr" is added), from which `replay --go-live` goes on
         name: PathBuf,
     },
     /// Tell where the machine is, whether it runs, and what is recorded
@@ -51,10 +53,10 @@ enum Ctl {
 
 #[derive(Subcommand)]
 enum Record {
-    /// Record into a new file from now on
+    /// Record from now on
     Start {
-        /// The file
-        file: PathBuf,
+        /// A name in the session's tree; a path, or anything if the session has no tree, is a new file
+        name: Option<PathBuf>,
     },
     /// Stop recording; the machine runs on
     Stop,
@@ -67,7 +69,10 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 
 fn ctl(arguments: &Arguments) -> Result<u8, Failure> {
     let command = match &arguments.command {
-        Ctl::Record(Record::Start { file }) => Command::RecordStart(absolute(file)?),
+        Ctl::Record(Record::Start { name }) => Command::RecordStart(match name {
+            Some(name) => destination(name, absolute(name)?),
+            None => Destination { file: None, name: Some(UNNAMED.into()) },
+        }),
         Ctl::Record(Record::Stop) => Command::RecordStop,
         Ctl::Pause => Command::Pause,
         Ctl::Resume => Command::Resume,
@@ -77,7 +82,7 @@ fn ctl(arguments: &Arguments) -> Result<u8, Failure> {
             if file.extension().is_none() {
                 file.set_extension("cvr");
             }
-            Command::Snapshot(file)
+            Command::Snapshot(destination(name, file))
         }
         Ctl::Status => Command::Status,
         Ctl::Quit => Command::Quit,
@@ -86,6 +91,11 @@ fn ctl(arguments: &Arguments) -> Result<u8, Failure> {
         control::ask(&arguments.socket, &command).map_err(|sentence| Failure::bad_request(anyhow!(sentence)))?;
     print_line(&if arguments.json { answer.to_string() } else { sentence(&command, &answer) })?;
     Ok(0)
+}
+
+/// The session knows whether it has a tree.
+fn destination(typed: &Path, file: PathBuf) -> Destination {
+    Destination { file: Some(file), name: node_name(typed).map(str::to_owned) }
 }
 
 /// The session may run in another directory.
@@ -101,13 +111,17 @@ fn sentence(command: &Command, answer: &Value) -> String {
         let seconds = answer["virtual_ns"].as_u64().unwrap_or(0) as f64 / 1e9;
         format!("instruction {}, {seconds:.3} s", answer["insns"])
     };
+    let place = || match (answer["tree"].as_str(), answer["name"].as_str()) {
+        (Some(tree), Some(name)) => format!("{tree}:{name}"),
+        _ => text("file"),
+    };
     match command {
-        Command::RecordStart(_) => format!("recording into {}", text("file")),
+        Command::RecordStart(_) => format!("recording {}", place()),
         Command::RecordStop => format!("the recording {} is complete", text("file")),
         Command::Pause => "paused".into(),
         Command::Resume => "running".into(),
         Command::Mark(name) => format!("mark {name} at {}", at()),
-        Command::Snapshot(_) => format!("snapshot {} at {}", text("file"), at()),
+        Command::Snapshot(_) => format!("snapshot {} at {}", place(), at()),
         Command::Quit => "ended".into(),
         Command::Status => {
             let recording = match &answer["recording"] {

@@ -18,7 +18,7 @@ pub use machine_input::kind_name;
 /// List the inputs and marks of a recording
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The recording
+    /// The recording: a file, or DIR:NODE for a node of a tree
     file: PathBuf,
 
     /// Only from this position on (as for `replay --to`)

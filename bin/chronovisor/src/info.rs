@@ -8,15 +8,19 @@ use serde_json::{Value, json};
 use session::SessionError;
 use timeline::format::log::EventKind;
 use timeline::format::records::EndReason;
+use timeline::store::address::Address;
+use timeline::store::node::NodeKind;
 use timeline::{Position, Recording};
 
 use crate::events::kind_name;
 use crate::failure::{self, Failure, print_line};
 
+mod snapshot;
+
 /// Tell what is in a recording: duration, inputs, sizes, marks, configuration
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The recording
+    /// The recording: a file, or DIR:NODE for a node of a tree
     file: PathBuf,
 
     /// Print one JSON object
@@ -30,6 +34,14 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 }
 
 fn info(arguments: &Arguments) -> Result<u8, Failure> {
+    if let Some(address) = Address::parse(&arguments.file) {
+        let (store, node) = address.open().map_err(Failure::bad_request)?;
+        if node.record.kind() == NodeKind::Snapshot {
+            let text = snapshot::told(&store, &node, arguments.json).map_err(Failure::bad_request)?;
+            print_line(&text)?;
+            return Ok(0);
+        }
+    }
     let recording = Recording::open(&arguments.file).map_err(SessionError::from)?;
     let text = if arguments.json { json(&recording).to_string() } else { text(&recording) };
     print_line(&text)?;

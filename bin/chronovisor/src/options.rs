@@ -48,9 +48,15 @@ impl From<Engine> for EngineKind {
 /// Options of a live machine.
 #[derive(clap::Args)]
 pub struct LiveOptions {
-    /// Record the run into this new file: `replay` repeats it exactly
-    #[arg(long, value_name = "FILE")]
+    /// Record the run into this new file: `replay` repeats it exactly. With a tree, a name without a slash and without
+    /// the ending .cvr makes a node of it
+    #[arg(long, value_name = "FILE|NAME")]
     pub record: Option<PathBuf>,
+
+    /// Keep this VM's tree of snapshots and recordings in this directory, which is made if need be; the guest (chronoctl)
+    /// may add to it. A run from a node keeps to the node's tree
+    #[arg(long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
 
     /// How much room the checkpoints of a recording may take, about
     #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = values::size_bytes)]
@@ -91,6 +97,7 @@ impl LiveOptions {
             reboot: !self.no_reboot,
             digest,
             record: self.record.clone(),
+            tree: self.tree.clone(),
             budget_bytes: self.record_budget,
             control: self.control.clone(),
             guest_files: self.guest_files.clone(),

@@ -9,13 +9,16 @@ use serde_json::json;
 use session::SessionError;
 use timeline::Recording;
 use timeline::pack::PackError;
+use timeline::store::address::Address;
+use timeline::store::node::{Node, NodeKind};
+use timeline::store::{ExportError, Store};
 
 use crate::failure::{self, Failure, print_line};
 
 /// Write a recording anew as one checked file that needs nothing else
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The recording
+    /// The recording: a file, or DIR:NODE for a node of a tree; a snapshot becomes a recording that ends where it begins
     file: PathBuf,
 
     /// The new file
@@ -37,25 +40,48 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 }
 
 fn pack(arguments: &Arguments) -> Result<u8, Failure> {
-    let recording = Recording::open(&arguments.file).map_err(SessionError::from)?;
+    let snapshot = snapshot(arguments)?;
+    let recording = match snapshot {
+        Some(_) => None,
+        None => Some(Recording::open(&arguments.file).map_err(SessionError::from)?),
+    };
     let output = &arguments.output;
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(output);
     let file = file.with_context(|| format!("cannot create {}", output.display())).map_err(Failure::bad_request)?;
-    if let Err(error) = timeline::pack::pack(&recording, Box::new(file), !arguments.without_checkpoints) {
+    let written = match (&snapshot, &recording) {
+        (Some((store, node)), _) => store.export(node, Box::new(file)).map_err(|error| match error {
+            ExportError::Record(_) => Failure::host(error),
+            ExportError::Store(_) => Failure::bad_request(error),
+        }),
+        (None, Some(recording)) => {
+            let packed = timeline::pack::pack(recording, Box::new(file), !arguments.without_checkpoints);
+            packed.map_err(|error| match error {
+                PackError::Write(_) => Failure::host(error),
+                PackError::Digest(_) => Failure { error: error.into(), status: session::STATUS_DIFFERENT },
+                PackError::Read(_) => Failure::bad_request(error),
+            })
+        }
+        (None, None) => Ok(()),
+    };
+    if let Err(failure) = written {
         // Half a file is of no use. Should it not go away, it still says that it is cut short.
         let _ = fs::remove_file(output);
-        return Err(match error {
-            PackError::Write(_) => Failure::host(error),
-            PackError::Digest(_) => Failure { error: error.into(), status: session::STATUS_DIFFERENT },
-            PackError::Read(_) => Failure::bad_request(error),
-        });
+        return Err(failure);
     }
-    let from_bytes = recording.sizes().file;
+    let from_bytes = recording.map(|recording| recording.sizes().file);
     let bytes = fs::metadata(output).map_or(0, |metadata| metadata.len());
     print_line(&if arguments.json {
         json!({ "file": output.display().to_string(), "file_bytes": bytes, "from_bytes": from_bytes }).to_string()
     } else {
-        format!("{} has {bytes} bytes; {} has {from_bytes}", output.display(), arguments.file.display())
+        let from = from_bytes.map_or(String::new(), |bytes| format!("; {} has {bytes}", arguments.file.display()));
+        format!("{} has {bytes} bytes{from}", output.display())
     })?;
     Ok(0)
+}
+
+/// The snapshot that is meant, if it is one.
+fn snapshot(arguments: &Arguments) -> Result<Option<(Store, Node)>, Failure> {
+    let Some(address) = Address::parse(&arguments.file) else { return Ok(None) };
+    let (store, node) = address.open().map_err(Failure::bad_request)?;
+    Ok((node.record.kind() == NodeKind::Snapshot).then_some((store, node)))
 }

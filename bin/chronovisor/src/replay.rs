@@ -32,13 +32,14 @@ With --go-live: the statuses of `chronovisor run`.
 Examples:
   chronovisor replay boot.cvr
   chronovisor replay boot.cvr --to login+2s --digest
-  chronovisor replay boot.cvr --to 50% --go-live --record branch.cvr";
+  chronovisor replay boot.cvr --to 50% --go-live --record branch.cvr
+  chronovisor replay vm:boot --to 12.5s --go-live --record other      (a child of boot in the tree vm)";
 
 /// Run a recording again, exactly as it ran
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// The recording
+    /// The recording: a file, or DIR:NODE for a node of a tree
     file: PathBuf,
 
     /// Begin at this position instead of the start
@@ -89,12 +90,15 @@ pub fn main(arguments: &Arguments) -> ExitCode {
 
 fn replay(arguments: &Arguments) -> Result<u8, Failure> {
     let Arguments { live, .. } = arguments;
-    let for_live =
-        live.record.is_some() || live.control.is_some() || live.guest_files.is_some() || live.clock.is_some();
+    let for_live = live.record.is_some()
+        || live.control.is_some()
+        || live.guest_files.is_some()
+        || live.clock.is_some()
+        || live.tree.is_some();
     if !arguments.go_live && (for_live || live.max_insns.is_some() || live.no_reboot) {
         return Err(Failure::bad_request(anyhow::anyhow!(
-            "a replay takes no inputs and cannot be changed: --record, --control, --guest-files, --clock, --max-insns \
-             and --no-reboot belong to --go-live"
+            "a replay takes no inputs and cannot be changed: --record, --tree, --control, --guest-files, --clock, \
+             --max-insns and --no-reboot belong to --go-live"
         )));
     }
     let clock = match live.clock {

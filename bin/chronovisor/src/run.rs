@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
-use session::{Boot, BootFile, ClockMode, CpuModel, MachineConfig, SessionConfig};
+use session::{Boot, BootFile, ClockMode, CpuModel, EngineKind, FromConfig, MachineConfig, SessionConfig};
 
 use crate::failure::{self, Failure};
 use crate::options::{self, LiveOptions};
@@ -36,6 +36,11 @@ Bytes from a pipe or a file wait until the guest's serial port requests them (it
 disk is full, the machine pauses, says so, and goes on when there is room. With --control, another
 program says when to record: `chronovisor ctl SOCKET record start FILE`.
 
+With --tree DIR, this VM has a tree: --record NAME records into it, and snapshots and recordings that are
+asked for later (`chronovisor ctl`, in the guest chronoctl) become nodes of it, which share their pages. What
+looks like a path (has a slash or ends in .cvr) is a file of its own as without a tree. `chronovisor tree
+DIR` draws it, --from DIR:NODE goes on from a snapshot of it, `replay DIR:NODE` replays a recording.
+
 Exit status:
   0    the guest powered off
   2    a kernel, an initrd or an option cannot be used
@@ -51,15 +56,25 @@ Examples:
   chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0
   chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --cpus 4 --digest </dev/null
   chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --record boot.cvr
-  chronovisor run --kernel test.elf --debug-exit --max-insns 100M --json";
+  chronovisor run --kernel test.elf --debug-exit --max-insns 100M --json
+  chronovisor run --kernel vmlinuz --initrd initrd.gz --append console=ttyS0 --tree vm --record boot --control sock
+  chronovisor run --from vm:ready --record try";
 
 /// Boot a kernel, with its serial port on this terminal
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
     /// The kernel: a Linux bzImage, an ELF vmlinux or PVH kernel, or a multiboot 1 kernel
-    #[arg(long, value_name = "FILE")]
-    kernel: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "from")]
+    kernel: Option<PathBuf>,
+
+    /// Instead of booting, go on from this snapshot of a tree; the machine is the one that was saved
+    #[arg(
+        long,
+        value_name = "DIR:NODE",
+        conflicts_with_all = ["kernel", "initrd", "append", "memory", "cpus", "cpu", "rtc_start", "chaos", "debug_exit"]
+    )]
+    from: Option<PathBuf>,
 
     /// An initial RAM disk; for a multiboot kernel, a module
     #[arg(long, value_name = "FILE")]
@@ -118,14 +133,32 @@ enum Cpu {
 
 /// Runs the subcommand and returns the status that the process ends with.
 pub fn main(arguments: &Arguments) -> ExitCode {
-    failure::exit(configure(arguments).map_err(Failure::bad_request).and_then(|config| {
-        let report = session::run(config)?;
-        options::print_report(&report, arguments.digest, arguments.json).map_err(Failure::host)?;
-        Ok(report.ending.status())
-    }))
+    failure::exit(run(arguments))
 }
 
-fn configure(arguments: &Arguments) -> Result<SessionConfig> {
+fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let report = match (&arguments.from, &arguments.kernel) {
+        (Some(from), _) => session::run_from(go_on(arguments, from))?,
+        (None, Some(kernel)) => session::run(configure(arguments, kernel).map_err(Failure::bad_request)?)?,
+        (None, None) => {
+            return Err(Failure::bad_request(anyhow!("name a --kernel to boot, or a node to go on --from")));
+        }
+    };
+    options::print_report(&report, arguments.digest, arguments.json).map_err(Failure::host)?;
+    Ok(report.ending.status())
+}
+
+fn go_on(arguments: &Arguments, from: &Path) -> FromConfig {
+    let live = &arguments.live;
+    let clock = match live.clock {
+        None if session::stdin_is_terminal() => Some(ClockMode::Real),
+        clock => clock.map(ClockMode::from),
+    };
+    let options = live.options(ClockMode::Virtual, arguments.digest || arguments.json);
+    FromConfig { from: from.into(), options, clock, engine: live.engine.map(EngineKind::from) }
+}
+
+fn configure(arguments: &Arguments, kernel: &Path) -> Result<SessionConfig> {
     let exact = arguments.digest || arguments.live.max_insns.is_some() || !session::stdin_is_terminal();
     let clock = match arguments.live.clock {
         Some(clock) => clock.into(),
@@ -154,10 +187,7 @@ fn configure(arguments: &Arguments) -> Result<SessionConfig> {
             chaos_seed: arguments.chaos,
         },
         boot: Boot {
-            kernel: BootFile {
-                content: read("the kernel", &arguments.kernel, arguments.memory)?,
-                name: name(&arguments.kernel),
-            },
+            kernel: BootFile { content: read("the kernel", kernel, arguments.memory)?, name: name(kernel) },
             initrd,
             command_line: arguments.append.clone(),
         },

@@ -17,6 +17,13 @@ pub enum ClockMode {
     Real,
 }
 
+impl ClockMode {
+    /// The mode that recordings call by this name.
+    pub fn of_name(name: &str) -> Self {
+        if name == "real" { ClockMode::Real } else { ClockMode::Virtual }
+    }
+}
+
 /// A file that the machine boots from, in memory.
 #[derive(Clone, Debug)]
 pub struct BootFile {
@@ -64,8 +71,10 @@ pub struct Options {
     pub reboot: bool,
     /// Whether the report shall have the digest.
     pub digest: bool,
-    /// Record into this file.
+    /// Record into this file, or with a tree under this name, see [`crate::tree::Place`].
     pub record: Option<PathBuf>,
+    /// Keep the VM's tree in this directory.
+    pub tree: Option<PathBuf>,
     /// Bytes that the checkpoints of a recording may have together.
     pub budget_bytes: u64,
     /// Listen for commands at this socket.

@@ -4,6 +4,7 @@
 //! `{"ok": false, "error": "a sentence"}`. A thread for each connection only carries them between socket and
 //! [`Mailbox`]; the machine's thread serves them between two slices.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,15 +17,45 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::mailbox::Mailbox;
+use crate::tree::Place;
 
 /// The longest request in bytes.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 
+/// Where a recording or a snapshot shall go: whoever asks does not know whether the session has a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// A file, with its whole path.
+    pub file: Option<PathBuf>,
+    /// The name of a node, if the session has a tree.
+    pub name: Option<String>,
+}
+
+impl Destination {
+    fn file(&self) -> Option<Cow<'_, str>> {
+        self.file.as_ref().map(|file| file.to_string_lossy())
+    }
+
+    /// Where it goes in a session with a tree or without.
+    ///
+    /// # Errors
+    /// A sentence, if there is no place.
+    pub fn place(&self, has_tree: bool) -> Result<Place, String> {
+        match (&self.name, &self.file) {
+            (Some(name), _) if has_tree => Ok(Place::Node(name.clone())),
+            (_, Some(file)) => Ok(Place::File(file.clone())),
+            (Some(_), None) | (None, None) => {
+                Err("this session has no tree: name a file, or start it with --tree DIR".into())
+            }
+        }
+    }
+}
+
 /// What another program asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Record into this file from now on.
-    RecordStart(PathBuf),
+    /// Record from now on.
+    RecordStart(Destination),
     /// Stop recording.
     RecordStop,
     /// Let the machine stand still.
@@ -33,8 +64,8 @@ pub enum Command {
     Resume,
     /// Give this instant of the recording a name.
     Mark(String),
-    /// Save the machine as it stands to this file.
-    Snapshot(PathBuf),
+    /// Save the machine as it stands.
+    Snapshot(Destination),
     /// Tell how things are.
     Status,
     /// End the run.
@@ -45,12 +76,12 @@ impl Command {
     /// As it goes over the socket.
     pub fn to_json(&self) -> Value {
         match self {
-            Command::RecordStart(file) => json!({ "command": "record-start", "file": file.to_string_lossy() }),
+            Command::RecordStart(to) => json!({ "command": "record-start", "file": to.file(), "name": to.name }),
             Command::RecordStop => json!({ "command": "record-stop" }),
             Command::Pause => json!({ "command": "pause" }),
             Command::Resume => json!({ "command": "resume" }),
             Command::Mark(name) => json!({ "command": "mark", "name": name }),
-            Command::Snapshot(file) => json!({ "command": "snapshot", "file": file.to_string_lossy() }),
+            Command::Snapshot(to) => json!({ "command": "snapshot", "file": to.file(), "name": to.name }),
             Command::Status => json!({ "command": "status" }),
             Command::Quit => json!({ "command": "quit" }),
         }
@@ -67,13 +98,17 @@ impl Command {
             let text = value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
             text.ok_or_else(|| format!("the request needs \"{key}\", a text"))
         };
+        let destination = || match (text("file"), text("name")) {
+            (Err(_), Err(_)) => Err("the request needs \"file\" or \"name\", a text".to_owned()),
+            (file, name) => Ok(Destination { file: file.ok().map(PathBuf::from), name: name.ok().map(str::to_owned) }),
+        };
         Ok(match text("command")? {
-            "record-start" => Command::RecordStart(text("file")?.into()),
+            "record-start" => Command::RecordStart(destination()?),
             "record-stop" => Command::RecordStop,
             "pause" => Command::Pause,
             "resume" => Command::Resume,
             "mark" => Command::Mark(text("name")?.into()),
-            "snapshot" => Command::Snapshot(text("file")?.into()),
+            "snapshot" => Command::Snapshot(destination()?),
             "status" => Command::Status,
             "quit" => Command::Quit,
             other => return Err(format!("\"{other}\" is no command")),
@@ -94,6 +129,14 @@ pub struct Request {
 }
 
 impl Request {
+    /// Answers, and says whether the machine is running or paused.
+    pub fn answer_in(self, mut answer: Answer, state: &str) {
+        if let Ok(answer) = &mut answer {
+            answer["state"] = state.into();
+        }
+        self.answer(answer);
+    }
+
     /// Answers. One who has gone away needs no answer.
     pub fn answer(self, answer: Answer) {
         let _ = self.reply.send(answer);
@@ -207,12 +250,13 @@ mod tests {
     #[test]
     fn commands_travel_as_json() {
         let commands = [
-            Command::RecordStart("/tmp/a.cvr".into()),
+            Command::RecordStart(Destination { file: Some("/tmp/a.cvr".into()), name: None }),
+            Command::RecordStart(Destination { file: None, name: Some("a".into()) }),
             Command::RecordStop,
             Command::Pause,
             Command::Resume,
             Command::Mark("login".into()),
-            Command::Snapshot("/tmp/s.cvr".into()),
+            Command::Snapshot(Destination { file: Some("/tmp/s.cvr".into()), name: Some("s".into()) }),
             Command::Status,
             Command::Quit,
         ];

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use timeline::store::StoreError;
 use timeline::{OpenError, RecordError, ReplayError, SpecError};
 
 use crate::ending::{STATUS_BAD_REQUEST, STATUS_DIFFERENT, STATUS_HOST_FAILURE};
@@ -39,6 +40,12 @@ pub enum SessionError {
     /// A recording cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The tree.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another tree is named than that of the node.
+    #[error("the node is in another tree than {}; leave --tree out", .0.display())]
+    OtherTree(PathBuf),
     /// A position means nothing in this recording.
     #[error(transparent)]
     Position(#[from] SpecError),

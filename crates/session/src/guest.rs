@@ -10,8 +10,9 @@ use timeline::format::records::EndReason;
 use timeline::{Position, RecordError};
 use x86::{InsnCount, VirtualTime};
 
-use crate::control::{Answer, Command};
+use crate::control::{Answer, Command, Request};
 use crate::recording::{Description, Recording, StartError};
+use crate::tree::{Place, Tree};
 use crate::vm::{Stop, Vm};
 
 /// How often what was recorded goes to the file: well below the second that a killed recorder may lose.
@@ -23,6 +24,8 @@ pub struct Guest {
     pub machine: Machine,
     /// How much earlier than its own power-on the first power-on was.
     pub base: Position,
+    /// The VM's tree. Dropped before the recording, which may wait for it.
+    pub(crate) tree: Option<Tree>,
     pub(crate) recording: Option<Recording>,
     pub(crate) description: Description,
     /// Where recordings and snapshots go that the guest asks for; `None`: nowhere.
@@ -37,10 +40,17 @@ pub struct Guest {
 
 impl Guest {
     /// A machine whose power-on was at `base`; nothing records it yet.
-    pub fn new(machine: Machine, base: Position, description: Description, guest_files: Option<PathBuf>) -> Self {
+    pub fn new(
+        machine: Machine,
+        base: Position,
+        description: Description,
+        guest_files: Option<PathBuf>,
+        tree: Option<Tree>,
+    ) -> Self {
         Guest {
             machine,
             base,
+            tree,
             recording: None,
             description,
             guest_files,
@@ -61,6 +71,9 @@ impl Guest {
     /// # Errors
     /// If the recording cannot go on.
     pub fn restart(&mut self, machine: Machine) -> Result<(), RecordError> {
+        if let Some(tree) = &mut self.tree {
+            tree.complete(&mut self.machine);
+        }
         self.base = self.position();
         let mut old = std::mem::replace(&mut self.machine, machine);
         (self.told, self.looked) = (None, false);
@@ -73,11 +86,16 @@ impl Guest {
     /// # Errors
     /// If the file cannot be made.
     pub fn start_recording(&mut self, path: &std::path::Path) -> Result<(), StartError> {
+        self.complete_copies();
         let recording = Recording::start(&mut self.machine, self.base, path, &self.description)?;
+        self.begin_recording(recording);
+        Ok(())
+    }
+
+    pub(crate) fn begin_recording(&mut self, recording: Recording) {
         self.recording = Some(recording);
         self.flushed = Instant::now();
         self.tell();
-        Ok(())
     }
 
     /// Ends the recording, if there is one, and waits until it is written.
@@ -85,6 +103,7 @@ impl Guest {
     /// # Errors
     /// If it cannot be written. Then nothing is lost, and this may be called again.
     pub fn finish(&mut self, reason: EndReason, status: u8) -> Result<(), RecordError> {
+        self.await_base()?;
         let Some(recording) = &mut self.recording else { return Ok(()) };
         recording.recorder.finish(&mut self.machine, reason, status)?;
         self.recording = None;
@@ -97,6 +116,9 @@ impl Guest {
             return Err("nothing is being recorded".into());
         };
         let result = self.finish(EndReason::Stopped, 0);
+        if let Err(error @ RecordError::NoRoom(_)) = result {
+            return Err(error.to_string());
+        }
         self.recording = None;
         self.tell();
         let file = path.display().to_string();
@@ -113,6 +135,7 @@ impl Guest {
     }
 
     fn input(&mut self, input: Input) {
+        self.leave();
         match &mut self.recording {
             Some(recording) => recording.recorder.input(&mut self.machine, input),
             None => self.machine.input(input),
@@ -130,10 +153,7 @@ impl Guest {
 
     /// Saves the machine as it stands: a recording that ends where it begins.
     pub(crate) fn snapshot(&mut self, path: &std::path::Path) -> Answer {
-        if let Some(recording) = &mut self.recording {
-            // Both ask the machine which pages changed, and it says so only once.
-            recording.recorder.checkpoint(&mut self.machine);
-        }
+        self.complete_copies();
         Recording::start(&mut self.machine, self.base, path, &self.description)
             .and_then(|mut file| Ok(file.recorder.finish(&mut self.machine, EndReason::Stopped, 0)?))
             .map_err(|error| error.to_string())?;
@@ -147,16 +167,19 @@ impl Guest {
             let (file_bytes, checkpoint_bytes) = recording.recorder.sizes();
             json!({
                 "file": recording.path.display().to_string(),
+                "node": recording.node,
                 "file_bytes": file_bytes,
                 "checkpoint_bytes": checkpoint_bytes,
             })
         });
-        Ok(json!({ "insns": at.insns, "virtual_ns": at.time.as_ns(), "recording": recording }))
+        let tree = self.tree.as_ref().map(|tree| tree.directory().display().to_string());
+        Ok(json!({ "insns": at.insns, "virtual_ns": at.time.as_ns(), "recording": recording, "tree": tree }))
     }
 }
 
 impl Vm for Guest {
     fn run(&mut self, until: u64, jump: bool) -> Stop {
+        self.leave();
         let idle = if jump { Idle::Jump } else { Idle::Stop };
         let reason = loop {
             match self.machine.run(InsnCount(until), idle) {
@@ -205,6 +228,7 @@ impl Vm for Guest {
     }
 
     fn jump_to_timer(&mut self, wake: VirtualTime) {
+        self.leave();
         // The machine would jump there by itself, and a replay lets it: nothing to write down.
         self.machine.input(Input::ClockTo(wake));
     }
@@ -215,6 +239,7 @@ impl Vm for Guest {
     }
 
     fn tend(&mut self) -> Result<(), RecordError> {
+        self.tend_tree()?;
         let Some(recording) = &mut self.recording else { return Ok(()) };
         recording.recorder.poll(&mut self.machine);
         if self.flushed.elapsed() < FLUSH_INTERVAL {
@@ -224,7 +249,16 @@ impl Vm for Guest {
         recording.recorder.flush(&self.machine)
     }
 
+    fn is_busy(&self) -> bool {
+        self.tree.as_ref().is_some_and(Tree::is_busy)
+    }
+
     fn retry(&mut self) -> Result<(), RecordError> {
+        self.tend_tree()?;
+        if self.is_busy() {
+            // The recording goes on behind the state that it begins with.
+            return Ok(());
+        }
         self.recording.as_mut().map_or(Ok(()), |recording| recording.recorder.retry())
     }
 
@@ -232,20 +266,23 @@ impl Vm for Guest {
         std::mem::take(&mut self.notices)
     }
 
-    fn command(&mut self, command: &Command) -> Answer {
-        match command {
-            Command::RecordStart(path) => {
-                if let Some(recording) = &self.recording {
-                    return Err(format!("{} is being recorded already; stop it first", recording.path.display()));
-                }
-                self.start_recording(path).map_err(|error| error.to_string())?;
-                Ok(json!({ "file": path.display().to_string() }))
-            }
+    fn serve(&mut self, request: Request, state: &'static str) {
+        let answer = match &request.command {
+            Command::RecordStart(to) => match to.place(self.tree.is_some()) {
+                Ok(Place::Node(name)) => return self.record_for(request, &name, state),
+                Ok(Place::File(path)) => self.record_to(&path),
+                Err(sentence) => Err(sentence),
+            },
+            Command::Snapshot(to) => match to.place(self.tree.is_some()) {
+                Ok(Place::Node(name)) => return self.snapshot_for(request, &name, state),
+                Ok(Place::File(path)) => self.snapshot(&path),
+                Err(sentence) => Err(sentence),
+            },
             Command::RecordStop => self.stop_recording(),
             Command::Mark(name) => self.mark(name),
-            Command::Snapshot(path) => self.snapshot(path),
             Command::Status => self.status(),
             Command::Pause | Command::Resume | Command::Quit => Ok(json!({})),
-        }
+        };
+        request.answer_in(answer, state);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use machine::{Machine, MachineConfig};
-use timeline::{Position, RecordError};
+use timeline::Position;
 
 use crate::config::{ClockMode, Options, Report};
 use crate::console::Console;
@@ -20,7 +20,7 @@ use crate::mailbox::Mailbox;
 use crate::outside;
 use crate::real_clock::RealClock;
 use crate::recording::end_reason;
-use crate::runner::Runner;
+use crate::runner::{Runner, waits_for_room};
 use crate::terminal::{self, RawMode};
 use crate::vm::Vm;
 
@@ -69,11 +69,15 @@ pub fn run(
         }
         None => None,
     };
-    if let Some(path) = &options.record {
-        guest.start_recording(path)?;
+    if let Some(record) = &options.record {
+        guest.record_from_start(record)?;
     }
     let ending = attached(&mut guest, &mut outside, options, reboot)?;
     finish(&mut guest, &mut outside, ending)?;
+    guest.finish_tree();
+    for notice in guest.take_notices() {
+        outside.console.message(&notice);
+    }
     drop(server);
     mailbox.say_farewell();
     let at = guest.position();
@@ -129,7 +133,7 @@ fn finish(guest: &mut Guest, outside: &mut Outside, ending: Ending) -> Result<()
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        if !matches!(error, RecordError::Write(_)) || ending == Ending::Quit {
+        if !waits_for_room(&error) || ending == Ending::Quit {
             return Err(error.into());
         }
         if !std::mem::replace(&mut told, true) {

@@ -1,12 +1,13 @@
 //! A recording under way: its file, and what a session says in it about itself.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use machine::{EngineKind, Machine};
 use timeline::format::records::EndReason;
 use timeline::sink::FileSink;
+use timeline::store::{SavedState, Started};
 use timeline::{BootDescription, Position, RecordError, Recorder, RecorderOptions};
 
 use crate::config::ClockMode;
@@ -46,6 +47,9 @@ pub enum StartError {
     /// The recorder.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Another process records into it.
+    #[error("another process is recording into {}", .0.display())]
+    InUse(PathBuf),
 }
 
 /// A recorder and its file.
@@ -54,6 +58,8 @@ pub struct Recording {
     pub recorder: Recorder,
     /// What it writes.
     pub path: PathBuf,
+    /// Its node in the tree.
+    pub node: Option<String>,
 }
 
 impl Recording {
@@ -68,20 +74,55 @@ impl Recording {
         description: &Description,
     ) -> Result<Self, StartError> {
         let file = create(path)?;
-        let options = RecorderOptions {
-            boot: description.boot.clone(),
-            engine: description.engine.name().into(),
-            clock: match description.clock {
-                ClockMode::Virtual => "virtual".into(),
-                ClockMode::Real => "real".into(),
-            },
+        let recorder = Recorder::start(machine, Box::new(FileSink::new(file, path.into())), description.options(base))?;
+        Ok(Recording { recorder, path: path.into(), node: None })
+    }
+
+    /// Starts to record `machine`, which stands at the state that `started` names, in a tree.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn start_in_tree(
+        machine: &mut Machine,
+        base: Position,
+        started: Started,
+        description: &Description,
+    ) -> Result<Self, StartError> {
+        let file = create(&started.path)?;
+        let sink = Box::new(FileSink::new(file, started.path.clone()));
+        let recorder = Recorder::start_from(machine, sink, description.options(base), started.base)?;
+        Ok(Recording { recorder, path: started.path, node: Some(started.id) })
+    }
+}
+
+impl Description {
+    fn clock_name(&self) -> &'static str {
+        match self.clock {
+            ClockMode::Virtual => "virtual",
+            ClockMode::Real => "real",
+        }
+    }
+
+    fn options(&self, base: Position) -> RecorderOptions {
+        RecorderOptions {
+            boot: self.boot.clone(),
+            engine: self.engine.name().into(),
+            clock: self.clock_name().into(),
             created_unix_seconds: host_unix_seconds(),
-            budget_bytes: description.budget_bytes,
+            budget_bytes: self.budget_bytes,
             base,
             ..RecorderOptions::default()
-        };
-        let recorder = Recorder::start(machine, Box::new(FileSink::new(file, path.into())), options)?;
-        Ok(Recording { recorder, path: path.into() })
+        }
+    }
+
+    /// `machine` as it stands, its own counts beginning at `base`, for a tree.
+    pub fn saved(&self, machine: &Machine, base: Position) -> SavedState {
+        SavedState {
+            boot: self.boot.clone(),
+            clock: self.clock_name().into(),
+            engine: self.engine.name().into(),
+            ..SavedState::of(machine, base)
+        }
     }
 }
 
@@ -93,7 +134,14 @@ fn create(path: &Path) -> Result<File, StartError> {
     if !metadata.is_file() {
         return Err(StartError::NotAFile(path.into()));
     }
-    if metadata.len() > 0 { Err(StartError::Exists(path.into())) } else { Ok(file) }
+    if metadata.len() > 0 {
+        return Err(StartError::Exists(path.into()));
+    }
+    // Held as long as it is written to; a file system without locks does without.
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse(path.into())),
+        Err(TryLockError::Error(_)) | Ok(()) => Ok(file),
+    }
 }
 
 /// How a recording says that a run ended, and the exit status of a debug exit.

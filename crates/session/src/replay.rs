@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use machine::{EngineKind, Machine, MachineConfig, Output};
 use timeline::replayer::{Control, Live};
-use timeline::{Position, PositionSpec, Recording, RecordingHeader, Replayer, Target};
+use timeline::store::address;
+use timeline::{BootDescription, Position, PositionSpec, Recording, RecordingHeader, Replayer, Target};
 
 use crate::config::{Boot, BootFile, ClockMode, Options, Report};
 use crate::console::Console;
@@ -17,6 +18,7 @@ use crate::live::{self, Outside};
 use crate::mailbox::Mailbox;
 use crate::outside;
 use crate::recording::Description;
+use crate::tree::Tree;
 
 /// How fast a replay runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,7 +104,7 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
     // Going back is not asked for, so states in memory would be of no use.
     let engine = match config.engine {
         Some(engine) => engine,
-        None => recorded_engine(recording.header(), &mut outside.console),
+        None => recorded_engine(&recording.header().engine, &mut outside.console),
     };
     let mut replayer = Replayer::with_maker(Arc::clone(&recording), engine.into(), 0, 1)?;
     if let Some(from) = from {
@@ -113,14 +115,14 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
     report.digest = (config.digest && config.live.is_none()).then(|| replayer.full_digest().to_string());
     if let (Some((options, clock)), false) = (config.live, stopped) {
         let options = Options { engine, ..options };
-        report.live = Some(go_live(replayer.into_live(), recording.header(), options, clock, outside)?);
+        let tree = tree_of(&config.path, options.tree.as_deref())?;
+        report.live = Some(go_live(replayer.into_live(), recording.header(), options, clock, tree, outside)?);
     }
     Ok(report)
 }
 
 /// The engine that recorded, or else the one that runs everywhere: no guest can tell.
-fn recorded_engine(header: &RecordingHeader, console: &mut Console) -> EngineKind {
-    let name = &header.engine;
+pub(crate) fn recorded_engine(name: &str, console: &mut Console) -> EngineKind {
     let found = match EngineKind::of_name(name).map(|kind| kind.engine().map(|_| kind)) {
         Some(Ok(kind)) => return kind,
         Some(Err(error)) => error.to_string(),
@@ -210,35 +212,48 @@ fn examine(replayer: &mut Replayer, to: Target, stopped: bool, outside: &Outside
     }
 }
 
+/// The tree that the live machine goes on in: that of the recording, unless another is named.
+fn tree_of(recording: &Path, named: Option<&Path>) -> Result<Option<Tree>, SessionError> {
+    let file = address::recording_of(recording)?;
+    let own = address::tree_around(&file).zip(file.file_stem());
+    Ok(match (named, own) {
+        (Some(named), Some((directory, id))) if *named == directory => {
+            Some(Tree::open(named, Some(id.to_string_lossy().into()), None)?)
+        }
+        (Some(named), _) => Some(Tree::open(named, None, None)?),
+        (None, Some((directory, id))) => Some(Tree::open(&directory, Some(id.to_string_lossy().into()), None)?),
+        (None, None) => None,
+    })
+}
+
 /// Runs the machine on with the outside attached.
 fn go_live(
     live: Live,
     header: &RecordingHeader,
     mut options: Options,
     clock: Option<ClockMode>,
+    tree: Option<Tree>,
     outside: Outside,
 ) -> Result<Report, SessionError> {
-    let recorded = if header.clock == "real" { ClockMode::Real } else { ClockMode::Virtual };
-    options.clock = clock.unwrap_or(recorded);
+    options.clock = clock.unwrap_or(ClockMode::of_name(&header.clock));
     let boot = header.boot.clone().unwrap_or_default();
     let engine = options.engine;
     let description = Description { boot, engine, clock: options.clock, budget_bytes: options.budget_bytes };
     let first = header.config.as_ref().map(|config| config.to_config()).transpose();
     let first = first.map_err(timeline::ReplayError::from)?.unwrap_or(*live.machine.config());
-    let guest = Guest::new(live.machine, live.base, description, options.guest_files.clone());
+    let guest = Guest::new(live.machine, live.base, description, options.guest_files.clone(), tree);
     live::run(guest, outside, &options, &mut |rtc| {
         let config = MachineConfig { rtc_start_unix_seconds: rtc.seconds(&first), ..first };
-        start_again(header, config, engine)
+        start_again(header.boot.as_ref().unwrap_or(&BootDescription::default()), config, engine)
     })
 }
 
 /// Boots the recorded machine's files again, if they are still where they were and the same.
-fn start_again(
-    header: &RecordingHeader,
+pub(crate) fn start_again(
+    description: &BootDescription,
     config: MachineConfig,
     engine: EngineKind,
 ) -> Result<Option<Machine>, SessionError> {
-    let Some(description) = &header.boot else { return Ok(None) };
     let file = |name: &str, hash: &[u8]| {
         let content = std::fs::read(Path::new(name)).ok()?;
         (blake3::hash(&content).as_bytes() == hash).then(|| BootFile { name: name.into(), content })

@@ -8,6 +8,7 @@ use machine::ControlRequest;
 
 use crate::control::Answer;
 use crate::guest::Guest;
+use crate::tree::UNNAMED;
 
 impl Guest {
     /// Serves what the guest asked, between two of its instructions.
@@ -32,6 +33,9 @@ impl Guest {
                 if self.recording.is_some() {
                     return Err("one is under way".into());
                 }
+                if self.tree.is_some() {
+                    return self.node_for_guest(plain(name, UNNAMED), true);
+                }
                 let path = self.file_for_guest(name, "recording")?;
                 self.start_recording(&path).map_err(|error| error.to_string())?;
                 self.notices.push(format!("the guest started the recording {}", path.display()));
@@ -48,6 +52,9 @@ impl Guest {
                 self.mark(&name)
             }
             ControlRequest::Snapshot(name) => {
+                if self.tree.is_some() {
+                    return self.node_for_guest(plain(name, "snapshot"), false);
+                }
                 let path = self.file_for_guest(name, "snapshot")?;
                 let answer = self.snapshot(&path)?;
                 self.notices.push(format!("the guest took the snapshot {}", path.display()));
@@ -59,7 +66,10 @@ impl Guest {
     /// Where a file of this name goes; the guest may leave the choice to us.
     fn file_for_guest(&self, name: &str, kind: &str) -> Result<PathBuf, String> {
         let Some(directory) = &self.guest_files else {
-            return Err("the guest may make no files on this host; --guest-files DIR lets it, in that directory".into());
+            return Err(
+                "the guest may make no files on this host; --tree DIR or --guest-files DIR lets it, in that directory"
+                    .into(),
+            );
         };
         if name.is_empty() {
             let at = self.position().insns;
@@ -72,6 +82,12 @@ impl Guest {
         }
         Ok(directory.join(format!("{stem}.cvr")))
     }
+}
+
+/// The name of a node; `.cvr` is the ending of files.
+fn plain<'a>(name: &'a str, unnamed: &'a str) -> &'a str {
+    let name = name.strip_suffix(".cvr").unwrap_or(name);
+    if name.is_empty() { unnamed } else { name }
 }
 
 fn what(request: &ControlRequest) -> &'static str {

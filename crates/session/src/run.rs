@@ -16,6 +16,7 @@ use crate::live::{self, Outside};
 use crate::mailbox::Mailbox;
 use crate::outside;
 use crate::recording::Description;
+use crate::tree::Tree;
 
 /// Boots the guest and runs it to its end, with its serial port on standard input and output.
 ///
@@ -37,7 +38,8 @@ pub fn run(config: SessionConfig) -> Result<Report, SessionError> {
         clock: config.options.clock,
         budget_bytes: config.options.budget_bytes,
     };
-    let guest = Guest::new(machine, Position::default(), description, config.options.guest_files.clone());
+    let tree = config.options.tree.as_ref().map(|directory| Tree::open(directory, None, None)).transpose()?;
+    let guest = Guest::new(machine, Position::default(), description, config.options.guest_files.clone(), tree);
     let outside = Outside { mailbox, console: Console::default(), start };
     live::run(guest, outside, &config.options, &mut |rtc| {
         let machine = MachineConfig { rtc_start_unix_seconds: rtc.seconds(&config.machine), ..config.machine };

@@ -26,8 +26,20 @@ use x86::VirtualTime;
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait while the machine does nothing: a recording is looked after at least as often.
 const LONGEST_REST: Duration = Duration::from_millis(100);
+/// The same while a state is being saved.
+const SHORT_REST: Duration = Duration::from_millis(1);
 /// How often a recording that cannot be written is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest wait while the machine does nothing.
+fn longest_rest(vm: &dyn Vm) -> Duration {
+    if vm.is_busy() { SHORT_REST } else { LONGEST_REST }
+}
+
+/// Whether a recording goes on when there is room on the disk.
+pub fn waits_for_room(error: &RecordError) -> bool {
+    matches!(error, RecordError::Write(_) | RecordError::NoRoom(_))
+}
 
 /// One machine and the outside.
 pub struct Runner<'a> {
@@ -71,7 +83,7 @@ impl<'a> Runner<'a> {
                 return Ok(ending);
             }
             if self.paused {
-                self.mailbox.wait(Some(LONGEST_REST), self.input.room() > 0);
+                self.mailbox.wait(Some(longest_rest(vm)), self.input.room() > 0);
                 self.restart_clock(vm);
                 continue;
             }
@@ -178,11 +190,7 @@ impl<'a> Runner<'a> {
             control::Command::Resume => self.paused = false,
             _ => {}
         }
-        let mut answer = vm.command(&request.command);
-        if let Ok(answer) = &mut answer {
-            answer["state"] = if self.paused { "paused" } else { "running" }.into();
-        }
-        request.answer(answer);
+        vm.serve(request, if self.paused { "paused" } else { "running" });
         None
     }
 
@@ -191,7 +199,7 @@ impl<'a> Runner<'a> {
         let mut error = error;
         let mut told = false;
         loop {
-            if !matches!(error, RecordError::Write(_)) {
+            if !waits_for_room(&error) {
                 return Err(error.into());
             }
             if !std::mem::replace(&mut told, true) {
@@ -242,12 +250,12 @@ impl<'a> Runner<'a> {
         let Some(clock) = &self.clock else {
             // Virtual time does not wait for a timer, only for the outside.
             if wake.is_none() {
-                self.mailbox.wait(Some(LONGEST_REST), for_bytes);
+                self.mailbox.wait(Some(longest_rest(vm)), for_bytes);
             }
             return;
         };
         let until_wake = wake.map(|wake| clock.until(wake, Instant::now()));
-        let news = self.mailbox.wait(Some(until_wake.unwrap_or(LONGEST_REST).min(LONGEST_REST)), for_bytes);
+        let news = self.mailbox.wait(Some(until_wake.unwrap_or(LONGEST_REST).min(longest_rest(vm))), for_bytes);
         let now = Instant::now();
         let target = clock.target(now);
         if let Some(wake) = wake.filter(|wake| *wake <= target) {

@@ -5,7 +5,7 @@
 use timeline::RecordError;
 use x86::VirtualTime;
 
-use crate::control::{Answer, Command};
+use crate::control::Request;
 
 /// Why the machine came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +73,14 @@ pub trait Vm {
     fn take_notices(&mut self) -> Vec<String> {
         Vec::new()
     }
-    /// Does what another program asks for and what concerns the machine.
-    ///
-    /// # Errors
-    /// A sentence on why not.
-    fn command(&mut self, command: &Command) -> Answer {
-        Err(format!("{command:?} means nothing here"))
+    /// Does what another program asks for and what concerns the machine, which is in `state` (running or paused). The
+    /// answer may come later.
+    fn serve(&mut self, request: Request, state: &'static str) {
+        let sentence = format!("{:?} means nothing here", request.command);
+        request.answer_in(Err(sentence), state);
+    }
+    /// Whether [`Self::tend`] should be called again soon.
+    fn is_busy(&self) -> bool {
+        false
     }
 }

@@ -227,7 +227,7 @@ fn branches_begin_with_the_snapshot_and_cost_what_they_change() {
     for seed in 0..3 {
         let state = store.snapshot_state(&ready).expect("the state");
         let base = Base { state: ready.record.state.clone(), pages: state.pages().expect("its pages") };
-        let live = store.restore_state(state).expect("the snapshot");
+        let live = store.restore_state(state, &Default::default()).expect("the snapshot");
         branches.push(branch(&mut keeper, live, base, &ready, seed));
     }
     let added = keeper.finish(&mut machine);
@@ -294,6 +294,7 @@ fn snapshots_are_taken_while_the_guest_runs_on_and_is_recorded() {
             let saved = SavedState::of(&session.machine, session.base);
             let new = NewNode { position: saved.position, parent: Some(started.id.clone()), ..named("s", None) };
             let ticket = keeper.snapshot(&mut session.machine, saved, new).expect("it begins");
+            let (ticket, _) = ticket;
             expected.push((ticket, session.machine.digest()));
             session.run(7000, Idle::Jump);
         }

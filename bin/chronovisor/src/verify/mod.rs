@@ -28,7 +28,7 @@ Exit status:
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// The recording
+    /// The recording: a file, or DIR:NODE for a node of a tree
     file: PathBuf,
 
     /// Stretches that are replayed at the same time

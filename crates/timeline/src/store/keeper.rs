@@ -88,6 +88,8 @@ impl PendingBase {
 /// A recording that may begin.
 #[derive(Debug)]
 pub struct Started {
+    /// The number for [`Keeper::take_added`].
+    pub ticket: u64,
     /// Its node's id.
     pub id: String,
     /// The file to record to.
@@ -188,16 +190,22 @@ impl Keeper {
         &self.directory
     }
 
-    /// Begins a snapshot of `machine`, which stands as `saved` says; gives a ticket for [`Self::take_added`].
+    /// Begins a snapshot of `machine`, which stands as `saved` says; gives a number for [`Self::take_added`] and the id of
+    /// the node to come.
     ///
     /// # Errors
     /// If the host does not tell about RAM.
-    pub fn snapshot(&mut self, machine: &mut Machine, saved: SavedState, new: NewNode) -> Result<u64, RamError> {
+    pub fn snapshot(
+        &mut self,
+        machine: &mut Machine,
+        saved: SavedState,
+        new: NewNode,
+    ) -> Result<(u64, String), RamError> {
         let id = fresh_id(&new);
-        let request = self.request(NodeKind::Snapshot, id, new);
+        let request = self.request(NodeKind::Snapshot, id.clone(), new);
         let ticket = request.ticket;
         self.begin(machine, saved, fresh_id(&NewNode::default()), request)?;
-        Ok(ticket)
+        Ok((ticket, id))
     }
 
     /// Begins to save `machine`, which stands as `saved` says, for a recording.
@@ -210,8 +218,9 @@ impl Keeper {
         let path = recording_path(&self.directory, &id);
         let mut request = self.request(NodeKind::Recording, id.clone(), new);
         (request.base, request.insists) = (Some(base.clone()), true);
+        let ticket = request.ticket;
         self.begin(machine, saved, base.state.clone(), request)?;
-        Ok(Started { id, path, base })
+        Ok(Started { ticket, id, path, base })
     }
 
     /// Makes a node for a recording that begins with a state of the store.
@@ -221,8 +230,9 @@ impl Keeper {
         let base = PendingBase::ready(base, &self.directory);
         let mut request = self.request(NodeKind::Recording, id.clone(), new);
         request.insists = true;
+        let ticket = request.ticket;
         self.give(Job::Node(base.clone(), request));
-        Started { id, path, base }
+        Started { ticket, id, path, base }
     }
 
     fn request(&mut self, kind: NodeKind, id: String, new: NewNode) -> Box<Request> {
@@ -324,6 +334,13 @@ impl Keeper {
             let _ = thread.join();
         }
         self.take_added()
+    }
+}
+
+impl Drop for Keeper {
+    /// Whoever waits for a state that will not come any more must not wait for ever.
+    fn drop(&mut self) {
+        self.shared.lock().given_up = true;
     }
 }
 

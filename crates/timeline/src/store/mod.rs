@@ -16,6 +16,7 @@ pub mod address;
 mod base;
 mod collect;
 mod error;
+mod export;
 mod files;
 mod keeper;
 mod lock;
@@ -35,11 +36,13 @@ use machine::Machine;
 pub use base::{Base, StoreBase};
 pub use collect::{Collected, NodeSize};
 pub use error::StoreError;
+pub use export::ExportError;
 pub use keeper::{Added, Keeper, PendingBase, Started};
 pub use state_writer::{SavedState, StateWriter};
 
 use crate::Position;
 use crate::format::PAGE_BYTES;
+use crate::maker::MachineMaker;
 use crate::replayer::{Live, ReplayError};
 use error::io;
 use lock::Lock;
@@ -250,18 +253,18 @@ impl Store {
     /// # Errors
     /// If the node is no snapshot, or damaged.
     pub fn restore(&self, wanted: &str) -> Result<Live, StoreError> {
-        self.restore_state(self.snapshot_state(self.find(wanted)?)?)
+        self.restore_state(self.snapshot_state(self.find(wanted)?)?, &MachineMaker::default())
     }
 
-    /// The machine of a state.
+    /// The machine of a state, made by `maker`.
     ///
     /// # Errors
     /// If a page cannot be read, or the state is none that a machine can have.
-    pub fn restore_state(&self, record: StateRecord) -> Result<Live, StoreError> {
+    pub fn restore_state(&self, record: StateRecord, maker: &MachineMaker) -> Result<Live, StoreError> {
         let pages = record.pages()?;
         let (config, base) = (record.config()?, record.base());
         let state = record.state.unwrap_or_default();
-        let mut machine = Machine::new(config).map_err(ReplayError::from)?;
+        let mut machine = maker.make(config).map_err(ReplayError::from)?;
         let mut read = Ok(());
         machine.restore_with::<ReplayError>(state, |ram| {
             let file = ram.as_fd();

@@ -78,7 +78,10 @@ impl NodeRecord {
 }
 
 /// `Err` if no node can have this name.
-pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
+///
+/// # Errors
+/// Says so.
+pub fn check_name(name: &str) -> Result<(), StoreError> {
     let bad = |c: char| c.is_control() || c == '/' || c == ':';
     let length = name.chars().count();
     if !(1..=MAX_NAME).contains(&length) || name.starts_with([' ', '.']) || name.chars().any(bad) {

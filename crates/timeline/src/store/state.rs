@@ -46,6 +46,9 @@ pub struct StateRecord {
     /// The clock mode it ran with, `virtual` or `real`.
     #[prost(string, tag = "8")]
     pub clock: String,
+    /// The engine that executed it.
+    #[prost(string, tag = "9")]
+    pub engine: String,
 }
 
 impl StateRecord {

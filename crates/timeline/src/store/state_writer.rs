@@ -28,6 +28,8 @@ pub struct SavedState {
     pub boot: BootDescription,
     /// The clock mode it runs with.
     pub clock: String,
+    /// The engine that executes it.
+    pub engine: String,
 }
 
 impl SavedState {
@@ -40,6 +42,7 @@ impl SavedState {
             base,
             boot: BootDescription::default(),
             clock: "virtual".into(),
+            engine: "interpreter".into(),
         }
     }
 }
@@ -98,7 +101,7 @@ impl StateWriter {
         id: String,
     ) -> Result<(Base, Lock), StoreError> {
         self.writer.write(&mut store.pages)?;
-        let SavedState { config, state, position, base, boot, clock } = saved;
+        let SavedState { config, state, position, base, boot, clock, engine } = saved;
         let mut record = StateRecord {
             config: Some(config),
             state: Some(state),
@@ -106,6 +109,7 @@ impl StateWriter {
             base: Some(base.into()),
             boot: Some(boot),
             clock,
+            engine,
             ..StateRecord::default()
         };
         self.pages.sort_unstable();
