@@ -163,11 +163,22 @@ impl PageStore {
         Ok(())
     }
 
-    /// Reads the pages at the beginning of `wanted` that follow each other in RAM and lie near each other in one file;
-    /// gives the index of the first and how many there are.
+    /// Reads the pages at the beginning of `wanted` that follow each other in RAM and are the same, or lie near each other
+    /// in one file; gives the index of the first and how many there are.
     fn read_run(&self, wanted: &[Wanted], run: &mut Vec<u8>) -> Result<(u64, usize), StoreError> {
         let ((pack_number, first_slot), first_index) = wanted[0];
         let pack = &self.packs[pack_number as usize];
+        let same = |pair: &[Wanted]| pair[0].0 == pair[1].0 && pair[0].1 + 1 == pair[1].1;
+        let copies = 1 + wanted.windows(2).take_while(|pair| same(pair)).count();
+        if copies > 1 {
+            run.clear();
+            run.resize(PAGE_BYTES, 0);
+            let slot = first_slot as usize;
+            pack.stored(slot, slot, |_, stored| pack.unpack(stored, run))?;
+            let page = std::mem::take(run);
+            *run = page.repeat(copies);
+            return Ok((first_index, copies));
+        }
         let near = |pair: &[Wanted]| {
             let [((pack_a, slot_a), index_a), ((pack_b, slot_b), index_b)] = pair else { return false };
             let gap = |from: u32, to: u32| pack.offset(to as usize) - pack.offset(from as usize + 1);
