@@ -1,7 +1,7 @@
 //! Where a recording's bytes go to, and where they come from.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -111,6 +111,10 @@ impl Sink for FileSink {
         let mut begin = [0; MAGIC.len()];
         file.read_exact_at(&mut begin[..len], 0)?;
         if begin[..len] != MAGIC[..len] {
+            return Ok(None);
+        }
+        // By this lock others see that it is being written; a file system without locks does without.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return Ok(None);
         }
         file.set_len(0)?;

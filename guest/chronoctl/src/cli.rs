@@ -10,8 +10,8 @@ Controls Chronovisor from inside the guest. Needs no kernel module: it uses I/O 
 
 Usage: chronoctl COMMAND
 
-  record start [FILE]       asks the host to record this machine, in FILE or where the host likes;
-                            FILE is a name on the host
+  record start [NAME]       asks the host to record this machine, as NAME in its tree or in its directory;
+                            without a NAME the host finds one
   record stop               asks the host to stop recording
   mark TEXT                 marks this instant with TEXT, at most 255 bytes; replays can go to it
   snapshot NAME             asks for a snapshot of the whole machine
@@ -72,7 +72,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
             Ok(seconds) => Ok(Command::WaitRecording(Some(seconds))),
             Err(_) => Err(format!("'{seconds}' is no number of seconds")),
         },
-        ["record", ..] => Err("record wants `start [FILE]` or `stop`".into()),
+        ["record", ..] => Err("record wants `start [NAME]` or `stop`".into()),
         ["mark", ..] => Err("mark wants one TEXT (quote a text of several words)".into()),
         ["snapshot", ..] => Err("snapshot wants one NAME".into()),
         ["status" | "position", ..] => Err(format!("{} takes no argument", words[0])),

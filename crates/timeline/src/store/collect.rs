@@ -125,7 +125,7 @@ impl Store {
         for path in files(&self.directory.join(folder))? {
             let is_whole = path.extension().is_some_and(|found| found == extension);
             let is_used = used.is_none_or(|used| used.contains(&stem(&path)));
-            // A recording that has just begun has no node yet.
+            // A recording that has just begun has no node yet, and one that is thinned out has a second file.
             let is_in_use = is_whole && is_used || extension == "cvr" && is_being_written(&path)?;
             if !is_in_use {
                 bytes += remove(&path)?;
