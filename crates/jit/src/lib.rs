@@ -1,8 +1,20 @@
 //! The binary translator: an [`x86::Engine`] that is bit for bit the interpreter, only faster.
+//!
+//! Start reading at `translate` (from guest instructions to host code), then `layout` (where guest state
+//! lies while that runs), `thunks` (how it is entered and left), `site` (how it asks the interpreter) and
+//! `cache` (how blocks are found, linked and dropped).
 
-use x86::interp::Ran;
-use x86::interp::accelerator::Accelerator;
-use x86::op::Env;
+mod asm;
+mod buffer;
+mod cache;
+mod host;
+mod layout;
+mod site;
+mod table;
+mod thunks;
+mod translate;
+
+use cache::{Cache, Policy};
 use x86::{Bus, Engine, Exit, GuestMemory, InsnCount, Interpreter, Vcpu};
 
 /// Why this host cannot run the translator.
@@ -22,37 +34,34 @@ pub struct Translator {
     cache: Cache,
 }
 
-/// Translated code.
-struct Cache;
-
-impl Accelerator for Cache {
-    fn run(&mut self, _cpu: &mut Vcpu, _env: &mut Env<'_>) -> Option<Ran> {
-        None
-    }
-
-    fn drop_page(&mut self, _page: u64) {}
-}
-
 impl Translator {
     /// With nothing translated yet.
     ///
     /// # Errors
     /// If the host's CPU lacks what translated code needs, or gives no executable memory.
     pub fn new() -> Result<Self, HostError> {
-        if !is_x86_feature_detected!("bmi2") {
-            return Err(HostError::Lacks("BMI2"));
-        }
-        Ok(Translator { interpreter: Interpreter::new(), cache: Cache })
+        Ok(Translator { interpreter: Interpreter::new(), cache: Cache::new(Policy::default())? })
+    }
+
+    /// One that translates all code when it is first met, in blocks of at most `instructions`: slower, but
+    /// what it does at the first step is done by translated code. For tests.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn eager(instructions: usize) -> Result<Self, HostError> {
+        let cache = Cache::new(Policy { cold_runs: 0, max_block: instructions })?;
+        Ok(Translator { interpreter: Interpreter::new(), cache })
     }
 }
 
 impl Engine for Translator {
     fn run(&mut self, vcpu: &mut Vcpu, memory: &mut GuestMemory, bus: &mut dyn Bus, until: InsnCount) -> Exit {
+        cache::use_tables(vcpu);
         self.interpreter.run_with(&mut self.cache, vcpu, memory, bus, until)
     }
 
     fn forget(&mut self, memory: &mut GuestMemory) {
         self.interpreter.forget(memory);
-        self.cache = Cache;
+        self.cache.clear();
     }
 }

@@ -5,7 +5,7 @@ use jit::Translator;
 use x86::Engine;
 
 fn translator() -> Box<dyn Engine> {
-    Box::new(Translator::new().unwrap_or_else(|error| panic!("{error}")))
+    Box::new(Translator::eager(1).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// Runs `test` if this host can run the translator.

@@ -115,9 +115,10 @@ impl Vcpu {
     /// #PF, #AC, #GP(0) or #SS(0).
     #[inline(always)]
     pub fn load<T: Value>(&mut self, env: &mut Env<'_>, op: &Op, linear: u64) -> Result<T, Trap> {
-        let entry = &self.tlb.fast[usize::from(self.mode.view)][tlb::index(linear)];
-        if linear.wrapping_sub(entry.read) <= PAGE_SIZE - T::BYTES as u64 {
-            let host = linear.wrapping_add(entry.addend) as *const T;
+        let fast = &self.tlb.fast.data[usize::from(self.mode.view)];
+        let i = tlb::index(linear);
+        if linear.wrapping_add(fast.read[i]) <= PAGE_SIZE - T::BYTES as u64 {
+            let host = linear.wrapping_add(fast.addend[i]) as *const T;
             // SAFETY: a read tag stands only for a page of mapped RAM, whose host address minus
             // its linear one is the addend; the access lies within the page.
             return Ok(unsafe { host.read_unaligned() });
@@ -134,9 +135,10 @@ impl Vcpu {
     /// As [`Self::load`], with the intent to write.
     #[inline(always)]
     pub fn load_for_write<T: Value>(&mut self, env: &mut Env<'_>, op: &Op, linear: u64) -> Result<T, Trap> {
-        let entry = &self.tlb.fast[usize::from(self.mode.view)][tlb::index(linear)];
-        if linear.wrapping_sub(entry.write) <= PAGE_SIZE - T::BYTES as u64 {
-            let host = linear.wrapping_add(entry.addend) as *const T;
+        let fast = &self.tlb.fast.data[usize::from(self.mode.view)];
+        let i = tlb::index(linear);
+        if linear.wrapping_add(fast.write[i]) <= PAGE_SIZE - T::BYTES as u64 {
+            let host = linear.wrapping_add(fast.addend[i]) as *const T;
             // SAFETY: as in `load`; pages with a write tag are readable too.
             return Ok(unsafe { host.read_unaligned() });
         }
@@ -152,9 +154,10 @@ impl Vcpu {
     /// As [`Self::load`]; nothing is written then.
     #[inline(always)]
     pub fn store<T: Value>(&mut self, env: &mut Env<'_>, op: &Op, linear: u64, value: T) -> Result<(), Trap> {
-        let entry = &self.tlb.fast[usize::from(self.mode.view)][tlb::index(linear)];
-        if linear.wrapping_sub(entry.write) <= PAGE_SIZE - T::BYTES as u64 {
-            let host = linear.wrapping_add(entry.addend) as *mut T;
+        let fast = &self.tlb.fast.data[usize::from(self.mode.view)];
+        let i = tlb::index(linear);
+        if linear.wrapping_add(fast.write[i]) <= PAGE_SIZE - T::BYTES as u64 {
+            let host = linear.wrapping_add(fast.addend[i]) as *mut T;
             // SAFETY: a write tag stands only for a page of mapped RAM that holds no decoded code.
             unsafe { host.write_unaligned(value) };
             return Ok(());
@@ -243,15 +246,15 @@ impl Vcpu {
     /// each and in the TLB's fast paths; `false` (and nothing done) otherwise.
     #[inline]
     pub fn bulk_copy<T: Value>(&mut self, from: u64, to: u64, len: u64) -> bool {
-        let fast = &self.tlb.fast[usize::from(self.mode.view)];
-        let (source, target) = (&fast[tlb::index(from)], &fast[tlb::index(to)]);
-        let source_room = PAGE_SIZE.checked_sub(from.wrapping_sub(source.read));
-        let target_room = PAGE_SIZE.checked_sub(to.wrapping_sub(target.write));
+        let fast = &self.tlb.fast.data[usize::from(self.mode.view)];
+        let (source, target) = (tlb::index(from), tlb::index(to));
+        let source_room = PAGE_SIZE.checked_sub(from.wrapping_add(fast.read[source]));
+        let target_room = PAGE_SIZE.checked_sub(to.wrapping_add(fast.write[target]));
         if source_room.is_none_or(|room| len > room) || target_room.is_none_or(|room| len > room) {
             return false;
         }
-        let source = from.wrapping_add(source.addend) as *const u8;
-        let target = to.wrapping_add(target.addend) as *mut u8;
+        let source = from.wrapping_add(fast.addend[source]) as *const u8;
+        let target = to.wrapping_add(fast.addend[target]) as *mut u8;
         let distance = (target as u64).wrapping_sub(source as u64);
         if distance >= len {
             // SAFETY: both ranges lie within pages of mapped RAM whose tags matched. A target
@@ -269,12 +272,13 @@ impl Vcpu {
     /// Fills `len` bytes with copies of `value` under the same conditions.
     #[inline]
     pub fn bulk_fill<T: Value>(&mut self, to: u64, len: u64, value: T) -> bool {
-        let target = &self.tlb.fast[usize::from(self.mode.view)][tlb::index(to)];
-        let room = PAGE_SIZE.checked_sub(to.wrapping_sub(target.write));
+        let fast = &self.tlb.fast.data[usize::from(self.mode.view)];
+        let i = tlb::index(to);
+        let room = PAGE_SIZE.checked_sub(to.wrapping_add(fast.write[i]));
         if room.is_none_or(|room| len > room) {
             return false;
         }
-        let target = to.wrapping_add(target.addend) as *mut T;
+        let target = to.wrapping_add(fast.addend[i]) as *mut T;
         for i in 0..len as usize / T::BYTES {
             // SAFETY: the range lies within a page of mapped RAM whose write tag matched.
             unsafe { target.add(i).write_unaligned(value) };

@@ -109,7 +109,7 @@ impl GuestMemory {
 
     /// The bytes of the page at `page`, if it is RAM.
     #[inline]
-    pub(crate) fn page(&self, page: GuestPhysAddr) -> Option<&[u8; PAGE_SIZE as usize]> {
+    pub fn page(&self, page: GuestPhysAddr) -> Option<&[u8; PAGE_SIZE as usize]> {
         let host = self.host_page(page)?;
         // SAFETY: the page is mapped for its whole length; `&self` keeps writers out.
         Some(unsafe { &*host.cast() })
@@ -176,7 +176,7 @@ impl GuestMemory {
 
     /// Notes that `len` bytes at `addr`, within one page, hold decoded code. Returns true if
     /// the page held none before: write access to it must then leave the TLBs' fast paths.
-    pub(crate) fn note_code(&mut self, addr: GuestPhysAddr, len: u64) -> bool {
+    pub fn note_code(&mut self, addr: GuestPhysAddr, len: u64) -> bool {
         let Some(page) = self.page_index(addr) else { return false };
         let first = self.code[page] == 0;
         self.code[page] |= granules(addr, len);
@@ -271,7 +271,7 @@ impl GuestMemory {
     }
 
     /// True if [`Self::take_stale_code`] has something to give.
-    pub(crate) fn has_stale_code(&self) -> bool {
+    pub fn has_stale_code(&self) -> bool {
         !self.stale_code.is_empty()
     }
 

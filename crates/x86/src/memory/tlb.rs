@@ -16,7 +16,9 @@
 //!
 //! Besides the model, each entry has *fast tags*: a load or store whose address fits one
 //! goes straight to host memory. They are missing where each access must be seen (devices,
-//! pages with decoded code, watchpoints) and never decide what the guest sees.
+//! pages with decoded code, watchpoints) and never decide what the guest sees. Instruction
+//! fetches have them too, for engines that follow jumps without leaving translated code. They lie in
+//! arrays of their own ([`FastTables`]) whose layout translated code relies on.
 
 use super::phys::GuestMemory;
 use crate::units::GuestPhysAddr;
@@ -46,16 +48,44 @@ pub mod view {
     pub const FETCH_USER: u8 = 5;
 }
 
-/// The part of an entry that a hit needs.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(32))]
-pub struct FastEntry {
-    /// Linear page that may be read fast, or a page of another index.
-    pub read: u64,
-    /// Linear page that may be written fast, or a page of another index.
-    pub write: u64,
+/// The fast tags of one view for data, by index.
+///
+/// A tag is a linear page address, negated, so that adding it to an address gives the offset in the
+/// page. Where nothing fits, it is that of another page (see [`no_page`]).
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub struct FastView {
+    /// Pages that may be read fast.
+    pub read: [u64; ENTRIES],
+    _skew: [u64; 8],
+    /// Pages that may be written fast.
+    pub write: [u64; ENTRIES],
+    _skew2: [u64; 8],
     /// Host address minus linear address.
-    pub addend: u64,
+    pub addend: [u64; ENTRIES],
+    _skew3: [u64; 8],
+}
+
+/// The fast tags of one view for instructions: exactly what the model holds.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub struct FastFetch {
+    /// Pages, negated.
+    pub tag: [u64; ENTRIES],
+    _skew: [u64; 8],
+    /// Physical address minus linear address.
+    pub addend: [u64; ENTRIES],
+    _skew2: [u64; 8],
+}
+
+/// All fast tags of a vCPU. The skews keep what belongs together out of one set of a cache.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub struct FastTables {
+    /// The views for data.
+    pub data: [FastView; DATA_VIEWS],
+    /// The views for instructions, from [`view::FETCH_SUPERVISOR`] on.
+    pub fetch: [FastFetch; VIEWS - DATA_VIEWS],
 }
 
 /// The part of an entry that the model is made of.
@@ -86,7 +116,7 @@ pub struct FetchPage {
 /// The TLB of one vCPU.
 #[derive(Clone)]
 pub struct Tlb {
-    pub(crate) fast: Box<[[FastEntry; ENTRIES]; DATA_VIEWS]>,
+    pub(crate) fast: Box<FastTables>,
     pub(crate) model: Box<[[ModelEntry; ENTRIES]; VIEWS]>,
     pub(crate) fetch: FetchPage,
     /// The entries filled since the last flush, as (view, index), so that a flush costs what was used.
@@ -97,21 +127,28 @@ pub struct Tlb {
     pub(crate) code_epoch: u64,
 }
 
-/// A fast entry that nothing fits: its tags are pages of another index.
-const fn no_entry(index: usize) -> FastEntry {
-    let other = ((index ^ 1) as u64) << 12;
-    FastEntry { read: other, write: other, addend: 0 }
+/// The tag of index `index` that nothing fits: a page of an index that is neither this one nor its
+/// neighbour, which an access of this one can reach into.
+const fn no_page(index: usize) -> u64 {
+    (((index ^ 2) as u64) << 12).wrapping_neg()
 }
 
-static EMPTY_VIEW: [FastEntry; ENTRIES] = {
-    let mut view = [no_entry(0); ENTRIES];
+const NO_PAGES: [u64; ENTRIES] = {
+    let mut tags = [0; ENTRIES];
     let mut i = 0;
     while i < ENTRIES {
-        view[i] = no_entry(i);
+        tags[i] = no_page(i);
         i += 1;
     }
-    view
+    tags
 };
+
+const NO_VIEW: FastView =
+    FastView { read: NO_PAGES, _skew: [0; 8], write: NO_PAGES, _skew2: [0; 8], addend: [0; ENTRIES], _skew3: [0; 8] };
+
+const NO_FETCH: FastFetch = FastFetch { tag: NO_PAGES, _skew: [0; 8], addend: [0; ENTRIES], _skew2: [0; 8] };
+
+static NOTHING: FastTables = FastTables { data: [NO_VIEW; DATA_VIEWS], fetch: [NO_FETCH; VIEWS - DATA_VIEWS] };
 
 /// The index of the entry for a linear address.
 #[inline(always)]
@@ -122,7 +159,7 @@ pub const fn index(linear: u64) -> usize {
 impl Default for Tlb {
     fn default() -> Self {
         Tlb {
-            fast: Box::new([EMPTY_VIEW; DATA_VIEWS]),
+            fast: Box::new(NOTHING.clone()),
             model: Box::new([[ModelEntry::default(); ENTRIES]; VIEWS]),
             fetch: FetchPage::default(),
             filled: Vec::new(),
@@ -136,7 +173,7 @@ impl Tlb {
     /// Drops everything.
     pub fn flush(&mut self) {
         if self.filled.len() > MAX_FILLED {
-            *self.fast = [EMPTY_VIEW; DATA_VIEWS];
+            (*self.fast).clone_from(&NOTHING);
             *self.model = [[ModelEntry::default(); ENTRIES]; VIEWS];
             self.filled.clear();
         } else {
@@ -174,8 +211,12 @@ impl Tlb {
 
     fn drop_entry(&mut self, view: usize, i: usize) {
         self.model[view][i] = ModelEntry::default();
-        if view < DATA_VIEWS {
-            self.fast[view][i] = no_entry(i);
+        if let Some(fetch) = view.checked_sub(DATA_VIEWS) {
+            self.fast.fetch[fetch].tag[i] = no_page(i);
+        } else {
+            let fast = &mut self.fast.data[view];
+            fast.read[i] = no_page(i);
+            fast.write[i] = no_page(i);
         }
     }
 
@@ -186,7 +227,7 @@ impl Tlb {
         (entry.tag == (linear & !0xfff | VALID)).then_some(entry)
     }
 
-    /// Puts an entry in, without fast tags.
+    /// Puts an entry in; for data without fast tags.
     pub(crate) fn insert(&mut self, view: u8, entry: ModelEntry) {
         let i = index(entry.tag);
         self.has_large |= entry.shift > 12;
@@ -195,25 +236,37 @@ impl Tlb {
         }
         self.drop_entry(view.into(), i);
         self.model[usize::from(view)][i] = entry;
+        if let Some(fetch) = usize::from(view).checked_sub(DATA_VIEWS) {
+            let page = entry.tag & !VALID;
+            let fast = &mut self.fast.fetch[fetch];
+            fast.tag[i] = page.wrapping_neg();
+            fast.addend[i] = entry.page.0.wrapping_sub(page);
+        }
     }
 
     /// Gives the entry of `linear` its fast tags; `host` is the host address of its page.
     pub(crate) fn allow_fast(&mut self, view: u8, linear: u64, host: *mut u8, write: bool) {
         let page = linear & !0xfff;
-        let entry = &mut self.fast[usize::from(view)][index(linear)];
-        entry.addend = (host as u64).wrapping_sub(page);
-        entry.read = page;
+        let i = index(linear);
+        let fast = &mut self.fast.data[usize::from(view)];
+        fast.addend[i] = (host as u64).wrapping_sub(page);
+        fast.read[i] = page.wrapping_neg();
         if write {
-            entry.write = page;
+            fast.write[i] = page.wrapping_neg();
         }
+    }
+
+    /// The fast tags, for translated code.
+    pub fn fast_tables(&self) -> *const FastTables {
+        &raw const *self.fast
     }
 
     /// Takes the fast write tags away from every entry of the physical page `page`.
     pub fn forbid_fast_writes(&mut self, page: GuestPhysAddr) {
-        for (fast, model) in self.fast.iter_mut().zip(self.model.iter()) {
-            for (i, (fast, model)) in fast.iter_mut().zip(model).enumerate() {
+        for (fast, model) in self.fast.data.iter_mut().zip(self.model.iter()) {
+            for (i, (write, model)) in fast.write.iter_mut().zip(model).enumerate() {
                 if model.page == page {
-                    fast.write = no_entry(i).write;
+                    *write = no_page(i);
                 }
             }
         }
@@ -221,10 +274,8 @@ impl Tlb {
 
     /// Takes all fast write tags away, so that the next store to each page is seen; the model stays.
     pub fn forbid_all_fast_writes(&mut self) {
-        for view in self.fast.iter_mut() {
-            for (i, entry) in view.iter_mut().enumerate() {
-                entry.write = no_entry(i).write;
-            }
+        for view in &mut self.fast.data {
+            view.write = NO_PAGES;
         }
     }
 
@@ -234,17 +285,17 @@ impl Tlb {
         if std::mem::replace(&mut self.code_epoch, mem.code_epoch()) == mem.code_epoch() {
             return;
         }
-        for (fast, model) in self.fast.iter_mut().zip(self.model.iter()) {
-            for (i, (fast, model)) in fast.iter_mut().zip(model).enumerate() {
+        for (fast, model) in self.fast.data.iter_mut().zip(self.model.iter()) {
+            for (i, (write, model)) in fast.write.iter_mut().zip(model).enumerate() {
                 if model.tag != 0 && mem.holds_code(model.page) {
-                    fast.write = no_entry(i).write;
+                    *write = no_page(i);
                 }
             }
         }
     }
 
-    /// Takes all fast tags away: after a restore, or when watchpoints change.
+    /// Takes all fast tags for data away: when watchpoints change.
     pub fn forbid_fast(&mut self) {
-        *self.fast = [EMPTY_VIEW; DATA_VIEWS];
+        self.fast.data.clone_from(&NOTHING.data);
     }
 }

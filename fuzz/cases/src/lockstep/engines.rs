@@ -13,7 +13,7 @@ pub fn interpreter() -> Box<dyn Engine> {
 /// # Panics
 /// If this host cannot run it: ask [`translator_missing`] first.
 pub fn translator() -> Box<dyn Engine> {
-    Box::new(Translator::new().unwrap_or_else(|error| panic!("{error}")))
+    Box::new(Translator::eager(64).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// Why this host cannot run the translator, if it cannot.

@@ -1,6 +1,6 @@
 //! A vCPU in 64-bit mode with a little memory, and a way to execute one instruction on it.
 
-use super::super::{host_lacks, prepare};
+use super::super::{HostFeatures, prepare};
 use crate::decode::{self, Decoded};
 use crate::fault::{Exception, Flow};
 use crate::flags::LazyFlags;
@@ -22,7 +22,7 @@ pub const READ_ONLY: u64 = 0x2_1000;
 
 /// True if the host executes AVX; what needs it is skipped, loudly, where it does not.
 pub fn has_avx() -> bool {
-    host_lacks(CpuModel::V3).is_none()
+    HostFeatures::detect().lacks(CpuModel::V3).is_empty()
 }
 
 /// A vCPU and its memory.

@@ -1,0 +1,303 @@
+//! The translated blocks: found by physical address and view, entered, linked to each other, dropped.
+#![allow(unsafe_code)]
+
+use crate::HostError;
+use crate::asm::Asm;
+use crate::buffer::CodeBuffer;
+use crate::host::Host;
+use crate::layout::{BUDGET_BIAS, Context, leave};
+use crate::site::{Site, pack_flags, unpack_flags};
+use crate::table::Table;
+use crate::thunks::{self, Thunks};
+use crate::translate::{self, Translation};
+use std::collections::BTreeMap;
+use std::ptr::{from_mut, null, null_mut};
+use x86::interp::Ran;
+use x86::interp::accelerator::Accelerator;
+use x86::op::Env;
+use x86::vcpu::CodeSize;
+use x86::{GuestPhysAddr, InsnCount, Vcpu};
+
+/// What is translated, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How often a block is interpreted before it is translated.
+    pub cold_runs: u8,
+    /// Instructions in a block at most.
+    pub max_block: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy { cold_runs: 4, max_block: 64 }
+    }
+}
+
+/// Instructions that may be handed over at most; then everything is dropped.
+const MAX_SITES: usize = 1 << 18;
+/// Room that the largest block needs.
+const MAX_BLOCK_BYTES: usize = 64 << 10;
+
+/// A translated block.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    /// Where it starts.
+    pub at: GuestPhysAddr,
+    /// The data view it was made for.
+    pub view: u8,
+    /// Its number of instructions; 0 if it cannot be translated.
+    pub len: u16,
+    /// Offset of its code.
+    pub code: u32,
+}
+
+/// A jump within a page to a block that may not exist yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Place of the jump's distance in the code.
+    pub place: u32,
+    /// The target's physical address.
+    pub target: GuestPhysAddr,
+}
+
+/// See the module's text.
+pub struct Cache {
+    buffer: CodeBuffer,
+    host: Host,
+    thunks: Thunks,
+    /// End of the shared code.
+    start: u32,
+    table: Table,
+    blocks: Vec<Block>,
+    sites: Vec<Site>,
+    links: Vec<Link>,
+    /// The blocks of each physical page.
+    pages: BTreeMap<u64, Vec<u32>>,
+    /// Counts how often everything was dropped.
+    generation: u64,
+    policy: Policy,
+}
+
+/// What is added to a physical address and view to name a block: no name is 0.
+pub const KEY_BIAS: u64 = 4;
+
+/// Name of a block.
+pub const fn key(at: GuestPhysAddr, view: u8) -> u64 {
+    (at.0 << 2) + view as u64 + KEY_BIAS
+}
+
+impl Cache {
+    /// With nothing but the shared code.
+    ///
+    /// # Errors
+    /// If the host cannot run translated code.
+    pub fn new(policy: Policy) -> Result<Cache, HostError> {
+        let host = Host::detect()?;
+        let mut buffer = CodeBuffer::new()?;
+        let mut asm = Asm::new(0);
+        let thunks = thunks::emit(&mut asm);
+        buffer.append(&asm.bytes);
+        let start = buffer.cursor();
+        let mut cache = Cache {
+            buffer,
+            host,
+            thunks,
+            start,
+            table: Table::new(),
+            blocks: Vec::new(),
+            sites: Vec::new(),
+            links: Vec::new(),
+            pages: BTreeMap::new(),
+            generation: 0,
+            policy,
+        };
+        cache.clear();
+        Ok(cache)
+    }
+
+    /// Drops all translations.
+    pub fn clear(&mut self) {
+        self.buffer.truncate(self.start);
+        self.buffer.clear_jumps();
+        self.table.clear();
+        self.generation += 1;
+        self.blocks.clear();
+        self.sites.clear();
+        self.links.clear();
+        self.pages.clear();
+    }
+
+    /// The block at `at` if it is translated, or hot enough to be translated now.
+    fn find(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
+        let key = key(at, cpu.mode.view);
+        match self.table.get(key) {
+            Some(id) => (self.blocks[id as usize].len > 0).then_some(id),
+            None if self.table.ask(key) < self.policy.cold_runs => None,
+            None => self.translate(cpu, env, at),
+        }
+    }
+
+    fn translate(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
+        if self.buffer.is_full(MAX_BLOCK_BYTES) || self.sites.len() > MAX_SITES || self.table.is_full() {
+            self.clear();
+        }
+        let id = self.blocks.len() as u32;
+        let translation = env.mem.page(at).and_then(|page| {
+            let place = translate::Place {
+                at,
+                view: cpu.mode.view,
+                model: cpu.model,
+                id,
+                max_block: self.policy.max_block,
+                thunks: self.thunks,
+                host: self.host,
+                origin: self.buffer.cursor(),
+            };
+            translate::block(&place, page, &mut self.sites, &mut self.links)
+        });
+        let Some(Translation { code, entry, len, bytes }) = translation else {
+            // Remembered, so that it is not tried again.
+            self.add(Block { at, view: cpu.mode.view, len: 0, code: 0 });
+            return None;
+        };
+        self.buffer.append(&code);
+        if env.mem.note_code(at, u64::from(bytes)) {
+            cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
+        }
+        self.add(Block { at, view: cpu.mode.view, len, code: entry });
+        Some(id)
+    }
+
+    fn add(&mut self, block: Block) {
+        let id = self.blocks.len() as u32;
+        self.blocks.push(block);
+        self.pages.entry(block.at.0 >> 12).or_default().push(id);
+        self.table.enter(key(block.at, block.view), id);
+    }
+
+    /// Runs translated code from block `id` on. `None` if the interpreter is to go on at RIP.
+    fn run_block(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, mut id: u32) -> Option<Ran> {
+        let mut context = self.context(cpu, env);
+        loop {
+            let block = self.blocks[id as usize];
+            context.cpu = from_mut(cpu);
+            context.env = from_mut(env).cast();
+            context.sites = self.sites.as_ptr();
+            context.site_count = self.sites.len();
+            let word = self.enter(&mut context, block.code);
+            let reason = word & ((1 << leave::BITS) - 1);
+            if reason == leave::RAN {
+                return Some(context.ran);
+            }
+            cpu.lazy = unpack_flags(context.flags);
+            let named = word >> leave::BITS;
+            match reason {
+                leave::LOOKUP => cpu.rip = context.rip,
+                leave::LINK => {
+                    let link = self.links[named as usize];
+                    cpu.rip = context.page_rip | link.target.0 & 0xfff;
+                    let generation = self.generation;
+                    if let Some(target) = self.find(cpu, env, link.target) {
+                        // Everything may have been dropped to make room.
+                        if generation == self.generation {
+                            self.buffer.patch_jump(link.place, self.blocks[target as usize].code);
+                        }
+                        if u64::from(self.blocks[target as usize].len) <= context.budget - BUDGET_BIAS {
+                            id = target;
+                            continue;
+                        }
+                    }
+                }
+                _ => {
+                    let block = self.blocks[named as usize];
+                    context.budget += u64::from(block.len);
+                    cpu.rip = context.page_rip | block.at.0 & 0xfff;
+                }
+            }
+            cpu.count = InsnCount(context.until - (context.budget - BUDGET_BIAS));
+            return Some(Ran::Chained);
+        }
+    }
+
+    fn context(&self, cpu: &Vcpu, env: &Env<'_>) -> Context {
+        let left = (env.until - cpu.count).min(BUDGET_BIAS - 1);
+        Context {
+            budget: BUDGET_BIAS + left,
+            flags: pack_flags(cpu.lazy),
+            rip: 0,
+            page_rip: cpu.rip & !0xfff,
+            sites: null(),
+            site_count: 0,
+            until: cpu.count.0 + left,
+            code: self.buffer.execute() as u64,
+            ran: Ran::Chained,
+            cpu: null_mut(),
+            env: null_mut(),
+        }
+    }
+
+    fn enter(&mut self, context: &mut Context, code: u32) -> u64 {
+        let at = |offset: u32| self.buffer.execute().wrapping_add(offset as usize);
+        // SAFETY: `enter` is the offset of a function of this type, and `code` that of a block. The
+        // context's pointers are to the vCPU, the environment and the sites that the caller holds; they are
+        // used through the context alone until the call returns. GS points to the vCPU's fast tables.
+        unsafe {
+            let enter: unsafe extern "sysv64" fn(*mut Context, *const u8) -> u64 =
+                std::mem::transmute(at(self.thunks.enter));
+            enter(context, at(code))
+        }
+    }
+}
+
+impl Accelerator for Cache {
+    fn run(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Option<Ran> {
+        if cpu.mode.code != CodeSize::B64 || env.mem.has_stale_code() {
+            return None;
+        }
+        // A fault is left to the interpreter, which meets it again.
+        let page = cpu.fetch_page(env, cpu.rip).ok()?;
+        if env.mem.has_stale_code() {
+            return None;
+        }
+        let at = GuestPhysAddr(page.0 | cpu.rip & 0xfff);
+        let id = self.find(cpu, env, at)?;
+        let block = self.blocks[id as usize];
+        if u64::from(block.len) > env.until - cpu.count {
+            return None;
+        }
+        self.buffer.set_jump(at.0, key(at, block.view), block.code);
+        // Code moves from page to page without telling; the model holds every page it can come from.
+        cpu.tlb.leave_fetch_page();
+        self.run_block(cpu, env, id)
+    }
+
+    fn drop_page(&mut self, page: u64) {
+        for id in self.pages.remove(&page).unwrap_or_default() {
+            let block = self.blocks[id as usize];
+            let key = key(block.at, block.view);
+            self.buffer.clear_jump(block.at.0, key);
+            self.table.remove(key);
+        }
+    }
+}
+
+/// Points GS to the fast tables of `cpu`, for the thread that calls.
+pub fn use_tables(cpu: &Vcpu) {
+    const ARCH_SET_GS: u64 = 0x1001;
+    const SYS_ARCH_PRCTL: u64 = 158;
+    let tables = cpu.tlb.fast_tables();
+    let result: i64;
+    // SAFETY: the system call changes the GS base alone, which nothing in a Rust program for Linux uses.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") SYS_ARCH_PRCTL => result,
+            in("rdi") ARCH_SET_GS,
+            in("rsi") tables,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    assert_eq!(result, 0, "the GS base can be set to any address of this process");
+}

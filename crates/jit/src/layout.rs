@@ -1,0 +1,161 @@
+//! Where things are while translated code runs: guest registers, the frame on the host's stack, the
+//! context that code and translator share.
+//!
+//! RSP points to the frame, and `RSP & 63` is 12: SHRX by RSP is a shift by the bits of a page offset.
+//! RCX, R10 and R11 are free for address checks, R15 is the budget: 2^32 and the number of steps left. The
+//! guest's arithmetic flags are the host's.
+
+use crate::asm::{Mem, R8, R9, RSP};
+use std::ffi::c_void;
+use std::mem::offset_of;
+use x86::Vcpu;
+use x86::interp::Ran;
+use x86::memory::tlb::{DATA_VIEWS, FastFetch, FastTables, FastView};
+use x86::segment::Segment;
+
+/// Where a guest register lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this host register.
+    Reg(u8),
+    /// In the frame, at this distance from RSP.
+    Slot(i32),
+}
+
+/// Where each general register of the guest lies.
+pub const PLACES: [Place; 16] = [
+    Place::Reg(0),
+    Place::Reg(R8),
+    Place::Reg(2),
+    Place::Reg(3),
+    Place::Reg(R9),
+    Place::Reg(5),
+    Place::Reg(6),
+    Place::Reg(7),
+    Place::Slot(4),
+    Place::Slot(12),
+    Place::Slot(20),
+    Place::Slot(28),
+    Place::Reg(12),
+    Place::Reg(13),
+    Place::Reg(14),
+    Place::Slot(36),
+];
+
+/// The guest's RSP.
+pub const GUEST_RSP: u8 = R9;
+/// The guest's RCX.
+pub const GUEST_RCX: u8 = R8;
+
+/// Linear address of the page being executed.
+pub const PAGE_RIP: Mem = Mem::base(RSP, 44);
+/// The vCPU.
+pub const CPU: Mem = Mem::base(RSP, 52);
+/// Mask of the linear address bits that index the TLB.
+pub const INDEX_MASK: Mem = Mem::base(RSP, 60);
+/// Mask of the bits of a distance from a page that must be clear for aligned 16-byte operands.
+pub const ALIGN16_MASK: Mem = Mem::base(RSP, 68);
+/// The same for 32 bytes.
+pub const ALIGN32_MASK: Mem = Mem::base(RSP, 76);
+/// RIP to leave with.
+pub const RIP: Mem = Mem::base(RSP, 84);
+/// Where to go on.
+pub const RESUME: Mem = Mem::base(RSP, 92);
+/// RSP of the caller.
+pub const HOST_RSP: Mem = Mem::base(RSP, 100);
+/// The [`Context`].
+pub const CONTEXT: Mem = Mem::base(RSP, 108);
+/// Mask of the bits of a shift count for operands of up to 32 bits.
+pub const COUNT31_MASK: Mem = Mem::base(RSP, 116);
+/// The same for 64 bits.
+pub const COUNT63_MASK: Mem = Mem::base(RSP, 124);
+/// A value that must survive an address check.
+pub const KEPT: Mem = Mem::base(RSP, 132);
+/// Bytes of the frame, from an aligned address down.
+pub const FRAME_BYTES: i32 = 192;
+/// What is added to that to make RSP.
+pub const FRAME_BIAS: i32 = 12;
+
+/// The bit of the budget above the steps left.
+pub const BUDGET_BIAS: u64 = 1 << 32;
+
+/// What translator and translated code tell each other.
+#[repr(C)]
+pub struct Context {
+    /// The vCPU.
+    pub cpu: *mut Vcpu,
+    /// See the module's text.
+    pub budget: u64,
+    /// OF in the low byte, the others as LAHF has them in the next.
+    pub flags: u64,
+    /// RIP to go on at, where the exit says so.
+    pub rip: u64,
+    /// Linear address of the page being executed.
+    pub page_rip: u64,
+    /// The instructions that code may hand over, see [`crate::site`].
+    pub sites: *const crate::site::Site,
+    /// How many.
+    pub site_count: usize,
+    /// The interpreter's environment, `Env`.
+    pub env: *mut c_void,
+    /// The count at which the budget is used up.
+    pub until: u64,
+    /// Start of the executable code.
+    pub code: u64,
+    /// What became of the instruction that ended the run of translated code.
+    pub ran: Ran,
+}
+
+/// Offset of a guest register in [`Vcpu`].
+pub const fn gpr_offset(register: u8) -> i32 {
+    (offset_of!(Vcpu, gpr) + 8 * register as usize) as i32
+}
+
+/// Offset of a segment's base in [`Vcpu`].
+pub const fn segment_base_offset(segment: u8) -> i32 {
+    (offset_of!(Vcpu, seg) + size_of::<Segment>() * segment as usize + offset_of!(Segment, base)) as i32
+}
+
+/// Offset of the read or write tags of a data view in the fast tables.
+pub const fn tag_offset(view: u8, write: bool) -> i32 {
+    let field = if write { offset_of!(FastView, write) } else { offset_of!(FastView, read) };
+    (size_of::<FastView>() * view as usize + field) as i32
+}
+
+/// Offset of the addends of a data view.
+pub const fn addend_offset(view: u8) -> i32 {
+    (size_of::<FastView>() * view as usize + offset_of!(FastView, addend)) as i32
+}
+
+/// Index of the view for fetches that belongs to a data view.
+const fn fetch_of(view: u8) -> usize {
+    (view >= x86::memory::tlb::view::USER) as usize
+}
+
+/// Offset of the tags for fetches of code that runs with data view `view`.
+pub const fn fetch_tag_offset(view: u8) -> i32 {
+    let table = offset_of!(FastTables, fetch) + size_of::<FastFetch>() * fetch_of(view);
+    (table + offset_of!(FastFetch, tag)) as i32
+}
+
+/// Offset of their addends.
+pub const fn fetch_addend_offset(view: u8) -> i32 {
+    let table = offset_of!(FastTables, fetch) + size_of::<FastFetch>() * fetch_of(view);
+    (table + offset_of!(FastFetch, addend)) as i32
+}
+
+const _: () = assert!(offset_of!(FastTables, data) == 0 && DATA_VIEWS == 4);
+
+/// Why translated code came back, in the low bits of what it returns; an id above.
+pub mod leave {
+    /// An instruction ran by its own code and ended the run: [`super::Context::ran`].
+    pub const RAN: u64 = 0;
+    /// Go on at [`super::Context::rip`].
+    pub const LOOKUP: u64 = 1;
+    /// Go on at the link with this id.
+    pub const LINK: u64 = 2;
+    /// The budget does not suffice for the block with this id.
+    pub const EXPIRED: u64 = 3;
+    /// Bits of the reason.
+    pub const BITS: u32 = 2;
+}

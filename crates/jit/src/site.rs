@@ -1,0 +1,66 @@
+//! Instructions that translated code hands over to the interpreter's code: those that it has no
+//! translation for, and accesses to memory that miss the TLB's fast tags.
+#![allow(unsafe_code)]
+
+use crate::layout::{BUDGET_BIAS, Context};
+use x86::InsnCount;
+use x86::fault::Flow;
+use x86::flags::{self, LazyFlags};
+use x86::interp::{Ran, finish};
+use x86::op::{Env, Op};
+use x86::vcpu::GPR_PAGE_RIP;
+
+/// An instruction at its place in a block.
+#[derive(Clone, Copy)]
+pub struct Site {
+    /// The instruction; its own `idx` is 0.
+    pub op: Op,
+    /// Offset of the code behind it.
+    pub resume: u32,
+    /// Steps of its block that are charged but not done when it begins, its own included.
+    pub ahead: u16,
+    /// The data view that the block was made for.
+    pub view: u8,
+}
+
+/// The flags as translated code keeps them: OF in the low byte, LAHF's above.
+pub fn pack_flags(lazy: LazyFlags) -> u64 {
+    let bits = lazy.to_bits();
+    (bits & 0xd5) << 8 | bits >> 11 & 1
+}
+
+/// The flags of a packed word.
+pub fn unpack_flags(word: u64) -> LazyFlags {
+    LazyFlags::from_bits(word >> 8 & (flags::ARITHMETIC & 0xff) | (word & 1) << 11)
+}
+
+/// Executes the instruction of a site by its own code. Returns the address to go on at, or 0 if the run
+/// of translated code ends.
+///
+/// # Safety
+/// `context` is the one that translated code was entered with: its pointers are good, and nothing else
+/// uses what they point to meanwhile.
+pub unsafe extern "sysv64" fn execute(context: *mut Context, site: u64) -> u64 {
+    // SAFETY: translated code runs inside of `Cache::enter`, which lends what the pointers point to.
+    let (cpu, env, site) = unsafe {
+        let Context { cpu, env, sites, site_count, .. } = *context;
+        assert!((site as usize) < site_count, "a site that exists");
+        (&mut *cpu, &mut *env.cast::<Env<'_>>(), &*sites.add(site as usize))
+    };
+    // SAFETY: as above; the context itself is apart from all of them.
+    let context = unsafe { &mut *context };
+    let left = context.budget - BUDGET_BIAS + u64::from(site.ahead);
+    cpu.count = InsnCount(context.until - left);
+    cpu.gpr[GPR_PAGE_RIP] = context.page_rip;
+    cpu.lazy = unpack_flags(context.flags);
+    env.leave = false;
+    env.extra_steps = 0;
+    let outcome = (site.op.exec)(cpu, env, &site.op);
+    if outcome == Ok(Flow::Next) && !env.leave && cpu.mode.view == site.view && site.resume != 0 {
+        context.flags = pack_flags(cpu.lazy);
+        return context.code + u64::from(site.resume);
+    }
+    context.ran = finish(cpu, env, &site.op, outcome);
+    debug_assert!(context.ran != Ran::Chained || cpu.count.0 <= context.until);
+    0
+}

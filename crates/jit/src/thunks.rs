@@ -1,0 +1,146 @@
+//! The code that every translation shares: the way in, the way out, and the call of an instruction's
+//! own code from the middle of a block.
+
+use crate::asm::*;
+use crate::layout::{self, Context, PLACES, Place, gpr_offset, leave};
+use crate::site;
+use std::mem::offset_of;
+
+/// Offsets of the shared code.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thunks {
+    /// `extern "sysv64" fn(*mut Context, code: *const u8) -> u64`: runs translated code.
+    pub enter: u32,
+    /// Executes the site in ECX by its own code and goes on behind it, or leaves.
+    pub slow: u32,
+    /// Leaves with the word in ECX; RIP is in the frame if the word says so.
+    pub exit: u32,
+}
+
+const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
+
+const fn context(offset: usize) -> Mem {
+    Mem::base(R11, offset as i32)
+}
+
+/// Emits the shared code.
+pub fn emit(asm: &mut Asm) -> Thunks {
+    let enter = asm.here();
+    emit_enter(asm);
+    let restore = asm.here();
+    emit_restore(asm);
+    let slow = asm.here();
+    emit_save(asm);
+    // The arguments, on a stack aligned as a call needs it; RBX survives the call.
+    asm.mov(RDI, R11);
+    asm.op_reg(false, &[0x8b], RSI, RCX);
+    asm.mov(RBX, RSP);
+    asm.op_reg(true, &[0x83], 4, RSP);
+    asm.byte(0xf0);
+    let execute: unsafe extern "sysv64" fn(*mut Context, u64) -> u64 = site::execute;
+    asm.constant(RAX, execute as usize as u64);
+    asm.op_reg(false, &[0xff], 2, RAX);
+    asm.mov(RSP, RBX);
+    asm.store(layout::RESUME, RAX);
+    asm.op_reg(true, &[0x85], RAX, RAX);
+    let done = asm.skip_if(4);
+    asm.jmp(restore);
+    asm.land(done);
+    asm.constant(RAX, leave::RAN);
+    let leave_place = asm.jmp_later();
+    let exit = asm.here();
+    emit_save(asm);
+    asm.load(RAX, layout::RIP);
+    asm.store(context(offset_of!(Context, rip)), RAX);
+    asm.op_reg(false, &[0x8b], RAX, RCX);
+    asm.land_long(leave_place);
+    emit_leave(asm);
+    Thunks { enter, slow, exit }
+}
+
+/// Makes the frame, from the context in RDI and the code's address in RSI; falls into the restoring.
+fn emit_enter(asm: &mut Asm) {
+    for register in CALLEE_SAVED {
+        if register >= 8 {
+            asm.byte(0x41);
+        }
+        asm.byte(0x50 | register & 7);
+    }
+    asm.mov(RAX, RSP);
+    asm.op_reg(true, &[0x83], 4, RSP);
+    asm.byte(0xc0);
+    asm.lea(RSP, Mem::base(RSP, layout::FRAME_BIAS - layout::FRAME_BYTES));
+    asm.store(layout::HOST_RSP, RAX);
+    asm.store(layout::CONTEXT, RDI);
+    asm.store(layout::RESUME, RSI);
+    for (slot, mask) in [
+        (layout::INDEX_MASK, 0x3f_f000),
+        (layout::ALIGN16_MASK, !0xfffu64 | 15),
+        (layout::ALIGN32_MASK, !0xfffu64 | 31),
+        (layout::COUNT31_MASK, 31),
+        (layout::COUNT63_MASK, 63),
+    ] {
+        asm.constant(RAX, mask);
+        asm.store(slot, RAX);
+    }
+    asm.load(RAX, Mem::base(RDI, offset_of!(Context, cpu) as i32));
+    asm.store(layout::CPU, RAX);
+    asm.load(RAX, Mem::base(RDI, offset_of!(Context, page_rip) as i32));
+    asm.store(layout::PAGE_RIP, RAX);
+}
+
+/// Loads the guest's registers and flags and goes on at [`layout::RESUME`].
+fn emit_restore(asm: &mut Asm) {
+    asm.load(R10, layout::CPU);
+    asm.load(R11, layout::CONTEXT);
+    asm.load(R15, context(offset_of!(Context, budget)));
+    asm.load(RAX, context(offset_of!(Context, flags)));
+    // 1 + 7Fh overflows, 0 + 7Fh does not.
+    asm.raw(&[0x04, 0x7f]);
+    asm.byte(0x9e);
+    for (register, place) in PLACES.iter().enumerate() {
+        let from = Mem::base(R10, gpr_offset(register as u8));
+        match *place {
+            Place::Reg(host) => asm.load(host, from),
+            Place::Slot(slot) => {
+                asm.load(RCX, from);
+                asm.store(Mem::base(RSP, slot), RCX);
+            }
+        }
+    }
+    asm.jmp_mem(layout::RESUME);
+}
+
+/// Stores the guest's registers, flags and budget; keeps RCX, and leaves the context in R11.
+fn emit_save(asm: &mut Asm) {
+    asm.load(R10, layout::CPU);
+    for (register, place) in PLACES.iter().enumerate() {
+        let to = Mem::base(R10, gpr_offset(register as u8));
+        match *place {
+            Place::Reg(host) => asm.store(to, host),
+            Place::Slot(slot) => {
+                asm.load(R11, Mem::base(RSP, slot));
+                asm.store(to, R11);
+            }
+        }
+    }
+    asm.load(R11, layout::CONTEXT);
+    asm.byte(0x9f);
+    asm.raw(&[0x0f, 0x90, 0xc0]);
+    asm.store(context(offset_of!(Context, flags)), RAX);
+    asm.store(context(offset_of!(Context, budget)), R15);
+    asm.load(RAX, layout::PAGE_RIP);
+    asm.store(context(offset_of!(Context, page_rip)), RAX);
+}
+
+/// Goes back to the caller.
+fn emit_leave(asm: &mut Asm) {
+    asm.load(RSP, layout::HOST_RSP);
+    for register in CALLEE_SAVED.iter().rev() {
+        if *register >= 8 {
+            asm.byte(0x41);
+        }
+        asm.byte(0x58 | register & 7);
+    }
+    asm.byte(0xc3);
+}

@@ -1,0 +1,313 @@
+//! What all translations are made with: the block's frame of code, sites, registers, addresses.
+
+use super::{Emitted, Item, Place, Untranslated};
+use crate::asm::{Asm, Mem, R10, R11, R15, RCX};
+use crate::cache::Link;
+use crate::layout::{self, PLACES, leave};
+use crate::site::Site;
+use iced_x86::{Encoder, Instruction, Mnemonic, Register};
+
+/// A conditional jump out of the middle of the block, to be finished behind its end.
+pub struct SideExit {
+    /// Place of the jump's distance.
+    pub place: u32,
+    /// The jump, and its position in the block.
+    pub item: Item,
+    pub idx: u16,
+}
+
+/// See the module's text.
+pub struct Emitter<'a> {
+    pub asm: Asm,
+    pub at: &'a Place,
+    /// Instructions in the block.
+    pub len: u16,
+    /// Offset of the block's entry.
+    pub entry: u32,
+    /// The instruction being translated, and its position.
+    pub item: Item,
+    pub idx: u16,
+    /// Flags that are live behind it.
+    pub live: u32,
+    pub sites: &'a mut Vec<Site>,
+    pub links: &'a mut Vec<Link>,
+    pub side_exits: Vec<SideExit>,
+    encoder: Encoder,
+}
+
+const GPR64: [Register; 16] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RBX,
+    Register::RSP,
+    Register::RBP,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+    Register::R15,
+];
+const GPR32: [Register; 16] = [
+    Register::EAX,
+    Register::ECX,
+    Register::EDX,
+    Register::EBX,
+    Register::ESP,
+    Register::EBP,
+    Register::ESI,
+    Register::EDI,
+    Register::R8D,
+    Register::R9D,
+    Register::R10D,
+    Register::R11D,
+    Register::R12D,
+    Register::R13D,
+    Register::R14D,
+    Register::R15D,
+];
+const GPR16: [Register; 16] = [
+    Register::AX,
+    Register::CX,
+    Register::DX,
+    Register::BX,
+    Register::SP,
+    Register::BP,
+    Register::SI,
+    Register::DI,
+    Register::R8W,
+    Register::R9W,
+    Register::R10W,
+    Register::R11W,
+    Register::R12W,
+    Register::R13W,
+    Register::R14W,
+    Register::R15W,
+];
+const GPR8: [Register; 16] = [
+    Register::AL,
+    Register::CL,
+    Register::DL,
+    Register::BL,
+    Register::SPL,
+    Register::BPL,
+    Register::SIL,
+    Register::DIL,
+    Register::R8L,
+    Register::R9L,
+    Register::R10L,
+    Register::R11L,
+    Register::R12L,
+    Register::R13L,
+    Register::R14L,
+    Register::R15L,
+];
+
+/// iced's name of host register `number` with `bytes` bytes.
+pub fn register(number: u8, bytes: usize) -> Register {
+    let names = match bytes {
+        1 => &GPR8,
+        2 => &GPR16,
+        4 => &GPR32,
+        _ => &GPR64,
+    };
+    names[usize::from(number)]
+}
+
+impl<'a> Emitter<'a> {
+    /// For the block of `items`, which are not none.
+    pub fn new(at: &'a Place, items: &[Item], sites: &'a mut Vec<Site>, links: &'a mut Vec<Link>) -> Self {
+        Emitter {
+            asm: Asm::new(at.origin),
+            at,
+            len: items.len() as u16,
+            entry: 0,
+            item: items[0],
+            idx: 0,
+            live: 0,
+            sites,
+            links,
+            side_exits: Vec::new(),
+            encoder: Encoder::new(64),
+        }
+    }
+
+    /// The way out when the budget is too small, and the entry, which charges for the block.
+    pub fn head(&mut self) -> u32 {
+        let expired = self.asm.here();
+        self.leave(u64::from(self.at.id) << leave::BITS | leave::EXPIRED);
+        self.entry = self.asm.here();
+        self.asm.lea(R15, Mem::base(R15, -i32::from(self.len)));
+        self.asm.rorx(RCX, R15, 32);
+        self.asm.jecxz_back(expired);
+        self.entry
+    }
+
+    /// Leaves translated code for the reason in `word`.
+    pub fn leave(&mut self, word: u64) {
+        self.asm.constant(RCX, word);
+        self.asm.jmp(self.at.thunks.exit);
+    }
+
+    /// The next instruction.
+    pub fn begin(&mut self, item: &Item, idx: u16, live: u32) {
+        (self.item, self.idx, self.live) = (*item, idx, live);
+    }
+
+    /// Translates the instruction, or has the interpreter's code called.
+    ///
+    /// # Errors
+    /// If liveness counted on a translation and there is none.
+    pub fn instruction(&mut self) -> Emitted {
+        let (bytes, sites, links, exits) =
+            (self.asm.bytes.len(), self.sites.len(), self.links.len(), self.side_exits.len());
+        if self.translated().is_err() {
+            if super::liveness::stays(&self.item) && self.live != super::liveness::ALL {
+                return Err(Untranslated);
+            }
+            self.asm.bytes.truncate(bytes);
+            self.sites.truncate(sites);
+            self.links.truncate(links);
+            self.side_exits.truncate(exits);
+            self.call_interpreter();
+        }
+        // Behind a jump nothing goes on.
+        if !jumps(&self.item.insn) {
+            let here = self.asm.here();
+            for site in &mut self.sites[sites..] {
+                site.resume = here;
+            }
+        }
+        Ok(())
+    }
+
+    fn translated(&mut self) -> Emitted {
+        if !self.item.offered {
+            return Err(Untranslated);
+        }
+        use Mnemonic::*;
+        match self.item.insn.mnemonic() {
+            Lea => self.lea(),
+            Push | Pop | Leave => self.stack(),
+            Shl | Sal | Shr | Sar | Rol | Ror | Rcl | Rcr => self.shift(),
+            Imul | Mul => self.multiply(),
+            Div | Idiv => self.divide(),
+            Bsf | Bsr | Bt | Bts | Btr | Btc => self.bits(),
+            Jmp | Call | Ret => self.jump(),
+            _ if self.item.insn.is_jcc_short_or_near() => self.conditional_jump(),
+            _ => self.plain(),
+        }
+    }
+
+    /// Notes the instruction as one that can be handed over.
+    pub fn site(&mut self) -> u32 {
+        self.sites.push(Site { op: self.item.op, resume: 0, ahead: self.len - self.idx, view: self.at.view });
+        self.sites.len() as u32 - 1
+    }
+
+    /// Hands the instruction over.
+    pub fn slow(&mut self, site: u32) {
+        self.asm.constant(RCX, site.into());
+        self.asm.jmp(self.at.thunks.slow);
+    }
+
+    fn call_interpreter(&mut self) {
+        let site = self.site();
+        self.slow(site);
+    }
+
+    /// The host register that holds guest register `guest`; one that lies in the frame is loaded
+    /// into `scratch`.
+    pub fn gpr(&mut self, guest: u8, scratch: u8) -> u8 {
+        match PLACES[usize::from(guest)] {
+            layout::Place::Reg(host) => host,
+            layout::Place::Slot(slot) => {
+                self.asm.load(scratch, Mem::base(crate::asm::RSP, slot));
+                scratch
+            }
+        }
+    }
+
+    /// Stores host register `host` to guest register `guest`, all 64 bits.
+    pub fn set_gpr(&mut self, guest: u8, host: u8) {
+        match PLACES[usize::from(guest)] {
+            layout::Place::Reg(to) => self.asm.mov(to, host),
+            layout::Place::Slot(slot) => self.asm.store(Mem::base(crate::asm::RSP, slot), host),
+        }
+    }
+
+    /// Emits a guest instruction whose operands were renamed.
+    pub fn encode(&mut self, insn: &Instruction) -> Emitted {
+        let before = self.asm.bytes.len();
+        self.encoder.set_buffer(std::mem::take(&mut self.asm.bytes));
+        let result = self.encoder.encode(insn, 0);
+        self.asm.bytes = self.encoder.take_buffer();
+        if result.is_err() {
+            self.asm.bytes.truncate(before);
+            return Err(Untranslated);
+        }
+        Ok(())
+    }
+
+    /// The linear address of the memory operand, in a host register: R10, or the guest's own. Uses R11.
+    pub fn address(&mut self) -> Result<u8, Untranslated> {
+        use x86::op::AddressMode::*;
+        let op = self.item.op;
+        let based = match op.amode {
+            Flat64 => false,
+            Based64 => true,
+            Truncated64 if op.seg < x86::segment::seg::FS as u8 => false,
+            _ => return Err(Untranslated),
+        };
+        let truncated = op.amode == Truncated64;
+        let mut address = self.effective_address(R10, truncated)?;
+        if based {
+            self.asm.load(R11, layout::CPU);
+            self.asm.load(R11, Mem::base(R11, layout::segment_base_offset(op.seg)));
+            self.asm.lea(R10, Mem::sum(address, R11));
+            address = R10;
+        }
+        Ok(address)
+    }
+
+    /// The effective address of the memory operand: in `to`, or in the guest's base register itself. Uses
+    /// R10 and R11.
+    pub fn effective_address(&mut self, to: u8, truncated: bool) -> Result<u8, Untranslated> {
+        use x86::vcpu::{GPR_PAGE_RIP, GPR_ZERO};
+        let op = self.item.op;
+        let Ok(disp) = i32::try_from(op.disp) else { return Err(Untranslated) };
+        let base = match usize::from(op.base) {
+            GPR_ZERO => None,
+            GPR_PAGE_RIP => {
+                self.asm.load(R10, layout::PAGE_RIP);
+                Some(R10)
+            }
+            _ => Some(self.gpr(op.base, R10)),
+        };
+        let index = match usize::from(op.index) {
+            GPR_ZERO => None,
+            _ => Some((self.gpr(op.index, R11), op.scale)),
+        };
+        if let (Some(base), None, 0, false) = (base, index, disp, truncated) {
+            return Ok(base);
+        }
+        let mem = Mem { base, index, disp, gs: false };
+        if truncated {
+            self.asm.lea32(to, mem);
+        } else {
+            self.asm.lea(to, mem);
+        }
+        Ok(to)
+    }
+}
+
+/// True for instructions that never go on behind themselves.
+fn jumps(insn: &Instruction) -> bool {
+    use iced_x86::FlowControl::*;
+    !matches!(insn.flow_control(), Next | ConditionalBranch)
+}

@@ -1,0 +1,208 @@
+//! Near jumps, calls and returns.
+//!
+//! Within the page a jump goes to the target's block, or to a piece of code that asks for it and is jumped
+//! over from then on. To another page, or to an address that is only known when it happens, the target is
+//! looked up as an instruction fetch (see `x86::memory::tlb`), and then in the jump cache, by its physical
+//! address. The budget of the target's block is the target's affair.
+
+use super::emitter::{Emitter, SideExit};
+use super::memory::Access;
+use super::{Emitted, Untranslated};
+use crate::asm::{Mem, R10, R11, R15, RCX, RSP};
+use crate::buffer::{JUMP_KEYS, JUMP_TARGETS};
+use crate::cache::{KEY_BIAS, Link};
+use crate::layout::{self, GUEST_RSP, leave};
+use iced_x86::{Code, OpKind};
+use x86::GuestPhysAddr;
+
+impl Emitter<'_> {
+    /// JMP, CALL, RET.
+    pub fn jump(&mut self) -> Emitted {
+        use Code::*;
+        let insn = self.item.insn;
+        match insn.code() {
+            Jmp_rel8_64 | Jmp_rel32_64 => self.jump_direct(),
+            Call_rel32_64 => self.call_direct(),
+            Jmp_rm64 => {
+                let site = self.site();
+                self.load_target(site)?;
+                self.check_fetch(Some(site));
+                self.jump_to_r10_at_r11();
+                Ok(())
+            }
+            Call_rm64 => {
+                let site = self.site();
+                self.load_target(site)?;
+                self.check_fetch(Some(site));
+                self.asm.store(layout::RIP, R10);
+                self.asm.store(layout::KEPT, R11);
+                self.push_return(site);
+                self.asm.load(R10, layout::RIP);
+                self.asm.load(R11, layout::KEPT);
+                self.jump_to_r10_at_r11();
+                Ok(())
+            }
+            Retnq | Retnq_imm16 => {
+                let site = self.site();
+                self.check(GUEST_RSP, 8, Access::Read, site);
+                self.asm.load(R10, Mem::sum(GUEST_RSP, R11));
+                self.check_fetch(Some(site));
+                let released = (self.item.op.imm & 0xffff) as i32;
+                self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, 8 + released));
+                self.jump_to_r10_at_r11();
+                Ok(())
+            }
+            _ => Err(Untranslated),
+        }
+    }
+
+    /// The target of the relative jump, as an offset from the page.
+    fn displacement(&self) -> Result<i32, Untranslated> {
+        if self.item.insn.op0_kind() != OpKind::NearBranch64 {
+            return Err(Untranslated);
+        }
+        i32::try_from(self.item.op.imm as i64).map_err(|_| Untranslated)
+    }
+
+    fn jump_direct(&mut self) -> Emitted {
+        let target = self.displacement()?;
+        if within_page(target) {
+            self.jump_to_page(target);
+        } else {
+            let site = self.site();
+            self.jump_to_other_page(target, Some(site));
+        }
+        Ok(())
+    }
+
+    fn call_direct(&mut self) -> Emitted {
+        let target = self.displacement()?;
+        let site = self.site();
+        if within_page(target) {
+            self.push_return(site);
+            self.jump_to_page(target);
+            return Ok(());
+        }
+        self.asm.load(R10, layout::PAGE_RIP);
+        self.asm.lea(R10, Mem::base(R10, target));
+        self.check_fetch(Some(site));
+        self.asm.store(layout::RIP, R10);
+        self.asm.store(layout::KEPT, R11);
+        self.push_return(site);
+        self.asm.load(R10, layout::RIP);
+        self.asm.load(R11, layout::KEPT);
+        self.jump_to_r10_at_r11();
+        Ok(())
+    }
+
+    /// Pushes the address behind the instruction.
+    fn push_return(&mut self, site: u32) {
+        let op = self.item.op;
+        self.check_push(site);
+        self.asm.load(RCX, layout::PAGE_RIP);
+        self.asm.lea(RCX, Mem::base(RCX, i32::from(op.off) + i32::from(op.len)));
+        self.push_from(RCX);
+    }
+
+    /// Loads the target of an indirect jump or call into R10.
+    fn load_target(&mut self, site: u32) -> Emitted {
+        let insn = self.item.insn;
+        if insn.op0_kind() == OpKind::Register {
+            let held = self.gpr(insn.op0_register().number() as u8, R10);
+            self.asm.mov(R10, held);
+            return Ok(());
+        }
+        let address = self.address()?;
+        self.check(address, 8, Access::Read, site);
+        self.asm.load(R10, Mem::sum(address, R11));
+        Ok(())
+    }
+
+    /// Jcc: the jump is finished behind the block.
+    pub fn conditional_jump(&mut self) -> Emitted {
+        self.displacement()?;
+        let condition = self.item.insn.condition_code() as u8 - 1;
+        let place = self.asm.jcc_later(condition);
+        self.side_exits.push(SideExit { place, item: self.item, idx: self.idx });
+        Ok(())
+    }
+
+    /// Finishes the conditional jumps.
+    pub fn side_exits(&mut self) {
+        for exit in std::mem::take(&mut self.side_exits) {
+            self.asm.land_long(exit.place);
+            self.begin(&exit.item, exit.idx, super::liveness::ALL);
+            let Ok(target) = self.displacement() else { unreachable!("it was looked at before") };
+            let unused = i32::from(self.len - self.idx - 1);
+            if within_page(target) {
+                self.give_back(unused);
+                self.jump_to_page(target);
+            } else {
+                let site = self.site();
+                self.asm.load(R10, layout::PAGE_RIP);
+                self.asm.lea(R10, Mem::base(R10, target));
+                self.check_fetch(Some(site));
+                self.give_back(unused);
+                self.jump_to_r10_at_r11();
+            }
+        }
+    }
+
+    fn give_back(&mut self, unused: i32) {
+        if unused > 0 {
+            self.asm.lea(R15, Mem::base(R15, unused));
+        }
+    }
+
+    /// Goes on behind the block's last instruction, at offset `end` of the page.
+    pub fn fall_out(&mut self, end: usize) {
+        // What the interpreter must do there (an instruction that crosses pages) it is asked to by the
+        // same way as what is not translated yet.
+        if end < 4096 {
+            self.jump_to_page(end as i32);
+        } else {
+            self.jump_to_other_page(end as i32, None);
+        }
+    }
+
+    /// Jumps to an offset of the same page.
+    fn jump_to_page(&mut self, target: i32) {
+        let at = GuestPhysAddr(self.at.at.0 & !0xfff | target as u64);
+        if at == self.at.at {
+            return self.asm.jmp(self.entry);
+        }
+        let place = self.asm.jmp_later();
+        let link = self.links.len() as u64;
+        self.links.push(Link { place, target: at });
+        self.leave(link << leave::BITS | leave::LINK);
+    }
+
+    fn jump_to_other_page(&mut self, target: i32, site: Option<u32>) {
+        self.asm.load(R10, layout::PAGE_RIP);
+        self.asm.lea(R10, Mem::base(R10, target));
+        self.check_fetch(site);
+        self.jump_to_r10_at_r11();
+    }
+
+    /// Goes on at linear address R10, whose physical address is R11.
+    fn jump_to_r10_at_r11(&mut self) {
+        self.asm.store(layout::RIP, R10);
+        self.asm.shrx(RCX, R10, RSP);
+        self.asm.shlx(RCX, RCX, RSP);
+        self.asm.store(layout::PAGE_RIP, RCX);
+        self.asm.low16(RCX, R11);
+        self.asm.lea_code(R10, JUMP_KEYS);
+        self.asm.lea(R10, Mem { index: Some((RCX, 3)), ..Mem::base(R10, 0) });
+        self.asm.load(RCX, Mem::base(R10, 0));
+        let bias = i32::from(self.at.view) + KEY_BIAS as i32;
+        self.asm.lea(RCX, Mem { base: Some(RCX), index: Some((R11, 2)), disp: bias, gs: false });
+        let hit = self.asm.jrcxz();
+        self.leave(leave::LOOKUP);
+        self.asm.land(hit);
+        self.asm.jmp_mem(Mem::base(R10, JUMP_TARGETS - JUMP_KEYS));
+    }
+}
+
+const fn within_page(target: i32) -> bool {
+    target >= 0 && target < 4096
+}

@@ -1,0 +1,153 @@
+//! From a run of guest instructions to host code.
+//!
+//! A block is a straight run of instructions within a page, up to a jump that is always taken; conditional
+//! jumps leave it on the side. It is charged for as a whole on entry, and what a side exit does not execute is
+//! given back. Each instruction becomes host code of its own, or a call of the interpreter's code for it.
+
+mod bits;
+mod emitter;
+mod jumps;
+mod liveness;
+mod memory;
+mod muldiv;
+mod plain;
+mod shifts;
+mod stack;
+
+use crate::cache::Link;
+use crate::host::Host;
+use crate::site::Site;
+use crate::thunks::Thunks;
+use emitter::Emitter;
+use iced_x86::{Decoder, DecoderOptions, Instruction};
+use x86::decode::{Decoded, decode};
+use x86::op::Op;
+use x86::vcpu::CodeSize;
+use x86::{CpuModel, GuestPhysAddr};
+
+/// Where a block lies, and what its translation depends on.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// The physical address of its first byte.
+    pub at: GuestPhysAddr,
+    /// The view of data accesses.
+    pub view: u8,
+    /// The guest's CPU.
+    pub model: CpuModel,
+    /// Instructions in a block at most.
+    pub max_block: usize,
+    /// The block's number.
+    pub id: u32,
+    /// The shared code.
+    pub thunks: Thunks,
+    /// The host's CPU.
+    pub host: Host,
+    /// Offset in the code buffer where the code will lie.
+    pub origin: u32,
+}
+
+/// A finished translation.
+pub struct Translation {
+    /// The code.
+    pub code: Vec<u8>,
+    /// Offset in the code buffer where it is entered.
+    pub entry: u32,
+    /// The number of instructions.
+    pub len: u16,
+    /// The number of guest bytes.
+    pub bytes: u16,
+}
+
+/// This instruction has no host code here: the interpreter's is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Untranslated;
+
+/// What an attempt to translate an instruction gives.
+pub type Emitted = Result<(), Untranslated>;
+
+/// A decoded instruction of a block.
+#[derive(Clone, Copy)]
+pub struct Item {
+    /// As the interpreter executes it; its `idx` is 0.
+    pub op: Op,
+    /// As iced-x86 knows it.
+    pub insn: Instruction,
+    /// The CPU model has it.
+    pub offered: bool,
+}
+
+/// A run of instructions, and how it ends.
+struct Run {
+    items: Vec<Item>,
+    /// Offset in the page behind the last one.
+    end: usize,
+    /// The last one always jumps.
+    jumps: bool,
+}
+
+/// Translates the block at `place`, whose page holds `page`. `None` if its first instruction crosses the
+/// page.
+pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mut Vec<Link>) -> Option<Translation> {
+    let start = (place.at.0 & 0xfff) as usize;
+    let run = decode_run(place, page, start);
+    if run.items.is_empty() {
+        return None;
+    }
+    let (first_site, first_link) = (sites.len(), links.len());
+    let mut live = liveness::live_after(&run.items);
+    let code = emit(place, &run, &live, sites, links).or_else(|Untranslated| {
+        // An instruction that liveness took for harmless can leave the block after all.
+        sites.truncate(first_site);
+        links.truncate(first_link);
+        live.fill(liveness::ALL);
+        emit(place, &run, &live, sites, links)
+    });
+    let (code, entry) = code.ok()?;
+    Some(Translation { code, entry, len: run.items.len() as u16, bytes: (run.end - start) as u16 })
+}
+
+fn decode_run(place: &Place, page: &[u8; 4096], start: usize) -> Run {
+    let mut run = Run { items: Vec::with_capacity(16), end: start, jumps: false };
+    let options = match place.model {
+        CpuModel::V2 => DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD,
+        CpuModel::V3 => DecoderOptions::NONE,
+    };
+    while run.items.len() < place.max_block && run.end < 4096 {
+        let decoded = decode(&page[run.end..], run.end as u16, CodeSize::B64, place.model);
+        let Decoded::Op { op, starts_block, ends_block } = decoded else { break };
+        // System instructions look at the count at which their block began: each begins one.
+        if starts_block && !run.items.is_empty() {
+            break;
+        }
+        let mut decoder = Decoder::with_ip(64, &page[run.end..], run.end as u64, options);
+        let insn = decoder.decode();
+        let offered = insn.cpuid_features().iter().all(|&feature| place.model.offers(feature));
+        run.items.push(Item { op, insn, offered });
+        run.end += usize::from(op.len);
+        if ends_block {
+            run.jumps = true;
+            break;
+        }
+    }
+    run
+}
+
+fn emit(
+    place: &Place,
+    run: &Run,
+    live: &[u32],
+    sites: &mut Vec<Site>,
+    links: &mut Vec<Link>,
+) -> Result<(Vec<u8>, u32), Untranslated> {
+    let mut emitter = Emitter::new(place, &run.items, sites, links);
+    let entry = emitter.head();
+    for (idx, (item, &live)) in run.items.iter().zip(live).enumerate() {
+        emitter.begin(item, idx as u16, live);
+        emitter.instruction()?;
+    }
+    if !run.jumps {
+        emitter.fall_out(run.end);
+    }
+    emitter.side_exits();
+    Ok((emitter.asm.bytes, entry))
+}

@@ -1,0 +1,56 @@
+//! Interpreter and translator run the same code side by side: after each of many short runs the whole
+//! vCPU (TLB model included), what the board saw, and in the end RAM must be equal.
+//!
+//! The code is random: streams of instructions of the kinds that are translated, mixed with any bytes. Whatever
+//! faults goes to a handler that starts the next piece of code. The code is mapped twice and written to, and pages
+//! border on what is not mapped.
+
+mod board;
+mod program;
+
+use board::Board;
+use jit::Translator;
+use program::{Guest, Random};
+use x86::{Engine, InsnCount, Interpreter};
+
+/// Runs seed `seed` on both; returns how many steps they made.
+fn compare(seed: u64, translator: &mut Translator) -> u64 {
+    let mut random = Random(seed);
+    let period = [0, 0, 97, 1009][random.below(4)];
+    let (mut left, mut right) = (Guest::new(seed), Guest::new(seed));
+    let (mut left_board, mut right_board) = (Board::default(), Board::default());
+    (left_board.period, right_board.period) = (period, period);
+    let mut interpreter = Interpreter::new();
+    translator.forget(&mut right.ram.memory);
+    for stop in 0..40 {
+        let steps = [1, 7, 60, 700][random.below(4)] + random.below(50) as u64;
+        let until = InsnCount(left.cpu.count.0 + steps);
+        let a = interpreter.run(&mut left.cpu, &mut left.ram.memory, &mut left_board, until);
+        let b = translator.run(&mut right.cpu, &mut right.ram.memory, &mut right_board, until);
+        assert_eq!(a, b, "seed {seed}, stop {stop}");
+        let (a, b) = (left.cpu.save(), right.cpu.save());
+        assert!(a == b, "seed {seed}, stop {stop} at {until:?}:\n{a:#?}\n{b:#?}");
+        assert_eq!(left_board.written, right_board.written, "seed {seed}, stop {stop}");
+        if left.cpu.activity != x86::vcpu::Activity::Running {
+            break;
+        }
+    }
+    assert!(left.ram.memory.bytes() == right.ram.memory.bytes(), "seed {seed}: RAM differs");
+    left.cpu.count.0
+}
+
+#[test]
+fn random_code_does_the_same() {
+    let mut translator = Translator::eager(64).expect("a host that can translate");
+    let steps: u64 = (0..300).map(|seed| compare(seed, &mut translator)).sum();
+    assert!(steps > 500_000, "{steps} steps: the guests ended early");
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test -p jit --release -- --ignored"]
+fn much_random_code_does_the_same() {
+    let mut translator = Translator::eager(64).expect("a host that can translate");
+    for seed in 1000..100_000 {
+        compare(seed, &mut translator);
+    }
+}
