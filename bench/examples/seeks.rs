@@ -1,5 +1,5 @@
 //! `seeks FILE COUNT SEED`: replays a recording once, which leaves checkpoints in memory, then goes to random positions
-//! of it. Prints `full SECONDS` and COUNT lines `seek SECONDS`.
+//! of it. Prints `full WALL CPU` and COUNT lines `seek WALL CPU`, in nanoseconds; CPU is the time of the thread that replays.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bench::stats::Seeded;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use timeline::replayer::Control;
 use timeline::{Recording, Replayer, Target};
 
@@ -18,16 +19,35 @@ fn main() -> Result<()> {
 
     let recording = Arc::new(Recording::open(Path::new(file))?);
     let mut replayer = Replayer::new(recording.clone())?;
-    let start = Instant::now();
+    let start = Now::look();
     replayer.play(Target::End, &mut |_, _| Control::Continue)?;
-    println!("full {}", start.elapsed().as_secs_f64());
+    start.print("full");
 
     let (first, end) = (recording.start().insns, recording.end_position().insns);
     for _ in 0..count {
         let target = first + random.below(end - first);
-        let start = Instant::now();
+        let start = Now::look();
         replayer.seek(Target::Insns(target))?;
-        println!("seek {}", start.elapsed().as_secs_f64());
+        start.print("seek");
     }
     Ok(())
+}
+
+/// An instant by both clocks.
+struct Now {
+    wall: Instant,
+    cpu: Timespec,
+}
+
+impl Now {
+    fn look() -> Now {
+        Now { wall: Instant::now(), cpu: clock_gettime(ClockId::ThreadCPUTime) }
+    }
+
+    /// What has passed since.
+    fn print(&self, what: &str) {
+        let cpu = clock_gettime(ClockId::ThreadCPUTime);
+        let cpu_ns = (cpu.tv_sec - self.cpu.tv_sec) * 1_000_000_000 + (cpu.tv_nsec - self.cpu.tv_nsec);
+        println!("{what} {} {cpu_ns}", self.wall.elapsed().as_nanos());
+    }
 }

@@ -25,11 +25,7 @@ pub fn measure(bench: &Bench<'_>, snapshot: &Path) -> Result<Figure> {
         command.arg(snapshot).args(["--go-live", "--clock", "virtual", "--max-insns", &first_new.to_string()]);
         Ok(Running::start(&mut command, LIMIT)?.finish(STATUS_MAX_INSNS)?.at)
     })?;
-    let seconds = Reading::seconds(&runs[0]);
-    let ms = match seconds {
-        Reading::Is { value, cpu } => Reading::Is { value: value * 1e3, cpu: cpu.map(|cpu| cpu * 1e3) },
-        other => other,
-    };
+    let ms = Reading::seconds(&runs[0]).times(1e3);
     Ok(Figure::new("branch from a snapshot to the first new instruction, 512 MB", Unit::Milliseconds, ms)
         .floor(Floor::AtMost(100.0))
         .how(

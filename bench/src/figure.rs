@@ -1,9 +1,11 @@
 //! What was measured, beside what is asked for and what the peer does.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::process::Span;
-use crate::stats::median;
+use crate::stats::percentile;
 
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,8 @@ impl Unit {
             size if size >= 100.0 => 0,
             size if size >= 10.0 => 1,
             size if size >= 0.1 => 2,
-            _ => 3,
+            size if size > 0.0 => (1.0 - size.log10().floor()).min(9.0) as usize,
+            _ => 0,
         };
         let sign = self.sign();
         match prefix {
@@ -112,8 +115,22 @@ impl Reading {
 
     /// The medians of the runs, in seconds.
     pub fn seconds(runs: &[Span]) -> Reading {
-        let cpu = median(runs.iter().map(|run| run.cpu.as_secs_f64()));
-        Reading::Is { value: median(runs.iter().map(|run| run.wall.as_secs_f64())), cpu: Some(cpu) }
+        Reading::percentile(runs, 50.0)
+    }
+
+    /// The time that so many percent of the runs do not exceed, in seconds, clock by clock.
+    pub fn percentile(runs: &[Span], percent: f64) -> Reading {
+        let of = |pick: fn(&Span) -> Duration| percentile(runs.iter().map(|run| pick(run).as_secs_f64()), percent);
+        Reading::Is { value: of(|run| run.wall), cpu: Some(of(|run| run.cpu)) }
+    }
+
+    /// The same in a unit of which `factor` make one of this.
+    #[must_use]
+    pub fn times(&self, factor: f64) -> Reading {
+        match self {
+            Reading::Is { value, cpu } => Reading::Is { value: value * factor, cpu: cpu.map(|cpu| cpu * factor) },
+            other => other.clone(),
+        }
     }
 
     /// How many times the `other` this is, by each clock.
@@ -244,7 +261,6 @@ impl Figure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn is(value: f64, cpu: f64) -> Reading {
         Reading::Is { value, cpu: Some(cpu) }
@@ -254,6 +270,8 @@ mod tests {
     fn numbers_are_shown_to_three_digits_or_so() {
         assert_eq!(Unit::Seconds.show(6.5612), "6.56 s");
         assert_eq!(Unit::Times.show(0.0321), "0.032×");
+        assert_eq!(Unit::Times.show(0.000_051_2), "0.000051×");
+        assert_eq!(Unit::Seconds.show(0.0), "0 s");
         assert_eq!(Unit::Percent.show(12.34), "12.3 %");
         assert_eq!(Unit::Bytes.show(3755.0), "3755 B");
         assert_eq!(Unit::Bytes.show(73_361_322.0), "73.4 MB");

@@ -45,7 +45,7 @@ impl Effort {
     /// To see that everything works; no number of it means much.
     pub const QUICK: Effort = Effort {
         runs: 1,
-        scale_percent: 5,
+        scale_percent: 10,
         idle_seconds: 10,
         busy_seconds: 10,
         seek_insns: 2_000_000_000,

@@ -14,10 +14,10 @@ use crate::vm::{Guest, QemuLog, number};
 const LIMIT: Duration = Duration::from_secs(1800);
 /// QEMU replays some ten times slower than it records.
 const QEMU_REPLAY_LIMIT: Duration = Duration::from_secs(3600);
-/// A budget for checkpoints that is well below what the boot takes without one.
-const SMALL_BUDGET_MB: u32 = 16;
+/// A budget for checkpoints that is below what the boot takes without one, and above what its initial state takes.
+const SMALL_BUDGET_MB: u32 = 32;
 /// Part of the work of `busy` that is enough.
-const BUSY_PERCENT: u32 = 20;
+const BUSY_PERCENT: u32 = 50;
 
 /// One guest, run in every way.
 struct Runs {

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::Bench;
 use crate::figure::{Figure, Floor, Reading, Unit};
-use crate::process::{self, Running};
-use crate::stats::{Seeded, percentile};
+use crate::process::{self, Running, Span};
+use crate::stats::Seeded;
 use crate::vm::{Guest, number};
 
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -30,58 +30,61 @@ pub fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let info = bench.files.info(&file)?;
     (bench.note)("its whole replay");
     let replay = process::run(bench.files.command("replay").arg(&file).args(["--speed", "max"]), LIMIT)?.at;
-    let (full, count) = (replay.wall.as_secs_f64(), bench.effort.seeks);
+    let count = bench.effort.seeks;
     (bench.note)(&format!("{count} positions, each in a process of its own"));
     let fresh = in_fresh_processes(bench, &file, insns)?;
     (bench.note)(&format!("{count} positions in one process"));
     let memory = in_one_process(bench, &file)?;
     let about = format!(
-        "{:.3}G instructions of processes, pipes and sorting, recorded in {:.1} s into {} with {} checkpoints, replayed in {full:.1} s",
+        "{:.3}G instructions of processes, pipes and sorting, recorded in {:.1} s into {} with {} checkpoints, replayed in {:.1} s",
         insns as f64 / 1e9,
         recorded.wall.as_secs_f64(),
         Unit::Bytes.show(number(&info, "/file_bytes")?),
         number(&info, "/checkpoints")?,
+        replay.wall.as_secs_f64(),
     );
-    let mut figures = compare("fresh process", &fresh, full, 2.0);
+    let mut figures = compare("fresh process", &fresh, replay, 2.0);
     figures[1].how += &format!("; {about}");
     figures.extend(compare("checkpoints in memory", &memory.seeks, memory.full, 0.5));
     Ok(figures)
 }
 
 /// The median and the 95th percentile.
-fn compare(where_: &str, seconds: &[f64], full: f64, floor_percent: f64) -> Vec<Figure> {
-    let at = |percent| percentile(seconds.iter().copied(), percent);
+fn compare(where_: &str, seeks: &[Span], full: Span, floor_percent: f64) -> Vec<Figure> {
+    let full = Reading::seconds(&[full]);
+    let at = |percent| Reading::percentile(seeks, percent);
     let figure = |name: &str, percent| {
         let what = format!("seek, {where_}, {name}, as part of the whole replay");
-        Figure::new(what, Unit::Percent, Reading::of(at(percent) / full * 100.0)).how(format!(
-            "{} of {full:.1} s; {} seeks, slowest {}",
-            Unit::Milliseconds.show(at(percent) * 1e3),
-            seconds.len(),
-            Unit::Milliseconds.show(at(100.0) * 1e3)
+        Figure::new(what, Unit::Percent, at(percent).over(&full).times(100.0)).how(format!(
+            "{} of {}; {} seeks, the slowest {}",
+            at(percent).times(1e3).show(Unit::Milliseconds),
+            full.show(Unit::Seconds),
+            seeks.len(),
+            at(100.0).times(1e3).show(Unit::Milliseconds)
         ))
     };
     vec![figure("p50", 50.0), figure("p95", 95.0).floor(Floor::AtMost(floor_percent))]
 }
 
 /// `replay --from POS --to POS`: from starting the program to its end.
-fn in_fresh_processes(bench: &Bench<'_>, file: &Path, insns: u64) -> Result<Vec<f64>> {
+fn in_fresh_processes(bench: &Bench<'_>, file: &Path, insns: u64) -> Result<Vec<Span>> {
     let mut random = Seeded(SEED);
-    let mut seconds = Vec::new();
+    let mut seeks = Vec::new();
     for _ in 0..bench.effort.seeks {
         let position = random.below(insns).to_string();
         let mut command = bench.files.command("replay");
         command.arg(file).args(["--from", &position, "--to", &position]);
-        seconds.push(process::run(&mut command, LIMIT)?.at.wall.as_secs_f64());
+        seeks.push(process::run(&mut command, LIMIT)?.at);
     }
-    Ok(seconds)
+    Ok(seeks)
 }
 
 /// What `examples/seeks.rs` measured.
 #[derive(Debug, PartialEq)]
 struct InMemory {
     /// The whole replay, which leaves checkpoints behind.
-    full: f64,
-    seeks: Vec<f64>,
+    full: Span,
+    seeks: Vec<Span>,
 }
 
 fn in_one_process(bench: &Bench<'_>, file: &Path) -> Result<InMemory> {
@@ -90,16 +93,18 @@ fn in_one_process(bench: &Bench<'_>, file: &Path) -> Result<InMemory> {
     parse(&process::answer(&mut command, LIMIT)?)
 }
 
-/// Lines `full SECONDS` and `seek SECONDS`.
+/// Lines `full WALL CPU` and `seek WALL CPU`, in nanoseconds.
 fn parse(text: &str) -> Result<InMemory> {
-    let mut full = None;
-    let mut seeks = Vec::new();
+    let (mut full, mut seeks) = (None, Vec::new());
     for line in text.lines() {
-        let (name, number) = line.split_once(' ').with_context(|| format!("'{line}' is no measurement"))?;
-        let seconds: f64 = number.parse().with_context(|| format!("'{line}' has no number"))?;
-        match name {
-            "full" => full = Some(seconds),
-            _ => seeks.push(seconds),
+        let mut words = line.split(' ');
+        let name = words.next();
+        let mut ns = || -> Option<Duration> { Some(Duration::from_nanos(words.next()?.parse().ok()?)) };
+        let span = ns().zip(ns()).map(|(wall, cpu)| Span { wall, cpu });
+        match (name, span) {
+            (Some("full"), Some(span)) => full = Some(span),
+            (Some("seek"), Some(span)) => seeks.push(span),
+            _ => bail!("'{line}' is no measurement"),
         }
     }
     Ok(InMemory { full: full.context("the whole replay was not measured")?, seeks })
@@ -109,20 +114,24 @@ fn parse(text: &str) -> Result<InMemory> {
 mod tests {
     use super::*;
 
+    fn span(wall_ms: u64, cpu_ms: u64) -> Span {
+        Span { wall: Duration::from_millis(wall_ms), cpu: Duration::from_millis(cpu_ms) }
+    }
+
     #[test]
     fn measurements_are_read() {
-        let read = parse("full 30.5\nseek 0.25\nseek 0.5\n").unwrap();
-        assert_eq!(read, InMemory { full: 30.5, seeks: vec![0.25, 0.5] });
-        assert!(parse("seek 1\n").is_err());
-        assert!(parse("full\n").is_err());
-        assert!(parse("full x\n").is_err());
+        let read = parse("full 30500000000 30000000000\nseek 250000000 1000000\n").unwrap();
+        assert_eq!(read, InMemory { full: span(30_500, 30_000), seeks: vec![span(250, 1)] });
+        for wrong in ["seek 1 1\n", "full\n", "full 1\n", "full x 1\n", "walk 1 1\n"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn seeks_are_held_against_the_whole_replay() {
-        let figures = compare("fresh process", &[0.1, 0.2, 0.3, 0.4], 10.0, 2.0);
-        assert_eq!(figures[0].ours, Reading::of(2.0));
-        assert_eq!(figures[1].ours.value().map(f64::round), Some(4.0));
-        assert!(figures[1].cells()[2].ends_with('✗'));
+        let seeks = [span(100, 40), span(200, 30), span(300, 20), span(400, 10)];
+        let figures = compare("fresh process", &seeks, span(10_000, 1000), 2.0);
+        assert_eq!(figures[0].cells()[2], "2.00 % (CPU 2.00 %)");
+        assert_eq!(figures[1].cells()[2], "4.00 % (CPU 4.00 %) ✗");
     }
 }

@@ -1,14 +1,7 @@
 //! The few statistics that figures are made of.
 
-/// The middle value; of an even number the lower of the two in the middle.
-///
-/// # Panics
-/// If there is none.
-pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    percentile(values, 50.0)
-}
-
-/// The smallest of the values that at least `percent` of them do not exceed (nearest rank).
+/// The smallest of the values that at least `percent` of them do not exceed (nearest rank). With 50 it is the median: of an
+/// even number of values the lower of the two in the middle.
 ///
 /// # Panics
 /// If there is none.
@@ -51,9 +44,9 @@ mod tests {
 
     #[test]
     fn the_median_ignores_order_and_outliers() {
-        assert_eq!(median([900.0, 1.0, 5.0]), 5.0);
-        assert_eq!(median([4.0, 2.0]), 2.0);
-        assert_eq!(median([7.0]), 7.0);
+        assert_eq!(percentile([900.0, 1.0, 5.0], 50.0), 5.0);
+        assert_eq!(percentile([4.0, 2.0], 50.0), 2.0);
+        assert_eq!(percentile([7.0], 50.0), 7.0);
     }
 
     #[test]

@@ -112,12 +112,7 @@ fn several_vcpus(bench: &Bench<'_>) -> Result<Figure> {
         Ok(end.since(start))
     })?;
     let took: Vec<Reading> = runs.iter().map(|runs| Reading::seconds(runs)).collect();
-    let throughput = |one: &Reading, several: &Reading| match one.over(several) {
-        Reading::Is { value, cpu } => {
-            Reading::Is { value: value * f64::from(VCPUS), cpu: cpu.map(|cpu| cpu * f64::from(VCPUS)) }
-        }
-        other => other,
-    };
+    let throughput = |one: &Reading, several: &Reading| one.over(several).times(VCPUS.into());
     let seconds = |index: usize| took[index].show(Unit::Seconds);
     Ok(Figure::new(
         "total throughput of 4 vCPUs on one thread, in times of 1 vCPU's",
