@@ -5,6 +5,7 @@
 //! its own plays a part. On a host that has other things to do, the CPU time is what can be relied on.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -53,6 +54,18 @@ pub struct End {
     /// What it wrote to standard error.
     pub errors: String,
 }
+
+/// A program did not end in time.
+#[derive(Debug)]
+pub struct TimeUp(String);
+
+impl fmt::Display for TimeUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TimeUp {}
 
 /// A running program.
 pub struct Running {
@@ -124,7 +137,7 @@ impl Running {
     /// The next line; `None` at the end of its output.
     ///
     /// # Errors
-    /// If the time is up.
+    /// [`TimeUp`].
     pub fn line(&mut self) -> Result<Option<Line>> {
         loop {
             if let Some(line) = self.lines.pop_front() {
@@ -135,7 +148,7 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {
                     let limit = self.deadline.saturating_duration_since(self.start);
-                    bail!("{} did not end within {} s{}", self.name, limit.as_secs(), self.tail());
+                    bail!(TimeUp(format!("{} did not end within {} s{}", self.name, limit.as_secs(), self.tail())));
                 }
             }
         }
@@ -300,8 +313,8 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_is_ended() {
-        let error = run(&mut shell("exec cat /dev/zero"), Duration::ZERO).unwrap_err().to_string();
-        assert!(error.contains("within 0 s"), "{error}");
+        let error = run(&mut shell("exec cat /dev/zero"), Duration::ZERO).unwrap_err();
+        assert!(error.is::<TimeUp>() && error.to_string().contains("within 0 s"), "{error}");
     }
 
     #[test]

@@ -159,23 +159,25 @@ fn name(runner: &Runner) -> String {
 fn run(bench: &Bench<'_>, part: &str, runner: &Runner) -> Result<Run> {
     let files = &bench.files;
     let guest = Guest::suite(files, part, bench.effort.scale_percent);
+    let ram = Some(guest.ram_kib());
     match runner {
-        Runner::Native => watch(&mut files.native(part, bench.effort.scale_percent), false),
+        Runner::Native => watch(&mut files.native(part, bench.effort.scale_percent), None),
         Runner::Recording(engine) => {
             let file = files.fresh("suite.cvr")?;
-            watch(&mut files.run_virtual(&guest, engine.as_deref(), Some(&file)), true)
+            watch(&mut files.run_virtual(&guest, engine.as_deref(), Some(&file)), ram)
         }
         Runner::Replay(_) => {
             let mut command = files.command("replay");
             command.arg(files.scratch.join("suite.cvr")).args(["--speed", "max"]);
-            watch(&mut command, true)
+            watch(&mut command, ram)
         }
-        Runner::Qemu => watch(&mut files.qemu(&guest, None), true),
+        Runner::Qemu => watch(&mut files.qemu(&guest, None), ram),
     }
 }
 
 /// Runs the suite's script, wherever it is, and times what is between its lines START and END.
-fn watch(command: &mut Command, is_machine: bool) -> Result<Run> {
+/// `ram_kib` is that of the guest, if there is one.
+fn watch(command: &mut Command, ram_kib: Option<u64>) -> Result<Run> {
     let mut running = Running::start(command, LIMIT)?;
     let mut run = Run { works: Vec::new(), beside_ram_bytes: 0 };
     let mut started: Option<(String, Span)> = None;
@@ -187,9 +189,9 @@ fn watch(command: &mut Command, is_machine: bool) -> Result<Run> {
                     bail!("'{}' without its START", line.text);
                 };
                 run.works.push(Work { name: started, checksum: checksum.to_owned(), took: line.at.since(at) });
-                if is_machine {
+                if let Some(ram_kib) = ram_kib {
                     // Between two programs, so it costs neither of them anything.
-                    run.beside_ram_bytes = run.beside_ram_bytes.max(beside_ram_bytes(running.id())?);
+                    run.beside_ram_bytes = run.beside_ram_bytes.max(beside_ram_bytes(running.id(), ram_kib)?);
                 }
             }
             None => {}
@@ -231,8 +233,8 @@ fn same_results(native: &[Work], other: &[Work]) -> Result<()> {
     Ok(())
 }
 
-/// Resident memory of a machine's process without its guest's RAM, which is its largest mapping.
-fn beside_ram_bytes(pid: u32) -> Result<u64> {
+/// Resident memory of a machine's process without its guest's RAM.
+fn beside_ram_bytes(pid: u32, ram_kib: u64) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps");
     let maps = match fs::read_to_string(&path) {
         Ok(maps) => maps,
@@ -240,7 +242,8 @@ fn beside_ram_bytes(pid: u32) -> Result<u64> {
         Err(error) if has_ended(&error) => return Ok(0),
         Err(error) => return Err(error).with_context(|| format!("reading {path}")),
     };
-    Ok(beside_largest_kib(&maps) * 1024)
+    let beside = beside_ram_kib(&maps, ram_kib);
+    beside.map(|kib| kib * 1024).with_context(|| format!("{path} has no mapping as large as the guest's RAM"))
 }
 
 /// What procfs says of a process that is no more: its directory is gone, or "no such process".
@@ -249,22 +252,24 @@ fn has_ended(error: &std::io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| gone.iter().any(|errno| errno.raw_os_error() == number))
 }
 
-/// The sum of `Rss` over all mappings but the one with the largest `Size`, in the format of proc_pid_smaps(5).
-fn beside_largest_kib(smaps: &str) -> u64 {
+/// The sum of `Rss` over all mappings but RAM, in the format of proc_pid_smaps(5). RAM is what is large enough for it,
+/// and of several such the one that is used most.
+fn beside_ram_kib(smaps: &str, ram_kib: u64) -> Option<u64> {
     let field = |line: &str, name: &str| -> Option<u64> {
         line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok()
     };
-    let (mut size, mut all) = (0, 0);
-    let mut largest = (0, 0);
+    let (mut size, mut all, mut ram) = (0, 0, None);
     for line in smaps.lines() {
         if let Some(kib) = field(line, "Size:") {
             size = kib;
         } else if let Some(kib) = field(line, "Rss:") {
             all += kib;
-            largest = largest.max((size, kib));
+            if size >= ram_kib {
+                ram = ram.max(Some(kib));
+            }
         }
     }
-    all - largest.1
+    Some(all - ram?)
 }
 
 #[cfg(test)]
@@ -283,13 +288,13 @@ mod tests {
     fn programs_are_timed_between_their_lines() {
         let mut script = Command::new("sh");
         script.args(["-c", "echo START a; echo END a 1; echo noise; echo START b; echo END b 2"]);
-        let works = watch(&mut script, false).unwrap().works;
+        let works = watch(&mut script, None).unwrap().works;
         let found: Vec<_> = works.iter().map(|work| (work.name.as_str(), work.checksum.as_str())).collect();
         assert_eq!(found, [("a", "1"), ("b", "2")]);
         let mut script = Command::new("sh");
-        assert!(watch(script.args(["-c", "echo START a; echo END b 1"]), false).is_err());
+        assert!(watch(script.args(["-c", "echo START a; echo END b 1"]), None).is_err());
         let mut script = Command::new("sh");
-        assert!(watch(script.args(["-c", "echo nothing"]), false).is_err());
+        assert!(watch(script.args(["-c", "echo nothing"]), None).is_err());
     }
 
     #[test]
@@ -302,11 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn ram_is_the_largest_mapping() {
+    fn ram_is_what_is_large_enough_and_used_most() {
         let smaps = "1000-2000 rw-p 0 0:0 0 [heap]\nSize:  400 kB\nRss:  300 kB\nPss: 1 kB\n\
-                     2000-9000 rw-s 0 0:1 7 /memfd:ram (deleted)\nSize:  524288 kB\nRss:  120000 kB\n\
-                     a000-b000 r-xp 0 8:1 7 /bin/x\nSize:  600 kB\nRss:  100 kB\n";
-        assert_eq!(beside_largest_kib(smaps), 400);
+                     2000-9000 rw-s 0 0:1 7 /memfd:ram (deleted)\nSize:  4096 kB\nRss:  2000 kB\n\
+                     a000-b000 ---p 0 0:0 0\nSize:  99999 kB\nRss:  100 kB\n";
+        assert_eq!(beside_ram_kib(smaps, 4096), Some(400));
+        assert_eq!(beside_ram_kib(smaps, 1 << 20), None);
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<Section> {
     let intro = format!(
         "The programs of `bench/guest`, the same static binary natively and inside of guests, and Debian's xz, sqlite3 and python3 \
          with Debian's libraries, also the same: fixed work ({} % of it), and checksums that agreed everywhere. One vCPU, 512 MB, \
-         except where several are named.",
-        bench.effort.scale_percent
+         except where several are named. The figures are of {}.",
+        bench.effort.scale_percent, small.columns[RECORDING].name
     );
     let guest = Guest::suite(&bench.files, "small", bench.effort.scale_percent);
     let recording = bench.files.run_virtual(&guest, None, Some(Path::new("suite.cvr")));
@@ -88,7 +88,7 @@ fn memory(small: &Results, real: &Results) -> Figure {
     Figure::new("memory beside the guest's RAM, recording", Unit::Bytes, most(|_| RECORDING))
         .floor(Floor::AtMost(128e6))
         .peer(most(Results::qemu))
-        .how("the most seen behind any program of the suite: resident size of all mappings but the largest, which is RAM")
+        .how("the most seen behind any program of the suite: resident size of all mappings but RAM's")
 }
 
 /// Total throughput of one program a vCPU, against one vCPU with one.

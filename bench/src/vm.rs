@@ -56,6 +56,11 @@ impl Guest {
         Guest { initrd: files.suite_initrd.clone(), kernel_options, cpus: 1, memory_mib: 512 }
     }
 
+    /// Its RAM.
+    pub fn ram_kib(&self) -> u64 {
+        u64::from(self.memory_mib) * 1024
+    }
+
     /// With so many vCPUs, and as many copies of its program.
     #[must_use]
     pub fn cpus(mut self, cpus: u8) -> Guest {

@@ -127,3 +127,34 @@ fn circumstances(files: &GuestFiles, config: &Config) -> Result<Vec<(String, Str
     ];
     Ok(facts.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(words: &str) -> Result<Config> {
+        let mut options = Options(words.split_whitespace().map(str::to_owned).collect());
+        let config = Config::take_from(&mut options)?;
+        options.finish()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn parts_and_effort_are_chosen() {
+        let names = |config: &Config| config.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let whole = config("").unwrap();
+        assert_eq!(names(&whole), ["boot", "timeline", "execution"]);
+        assert!(!whole.quick && !whole.json && !whole.effort.qemu_replay);
+        let some = config("timeline --quick --runs 2 boot --json").unwrap();
+        assert_eq!((names(&some), some.effort.runs), (vec!["timeline", "boot"], 2));
+        assert!(some.quick && some.json);
+        assert!(config("--full").unwrap().effort.qemu_replay);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for wrong in ["--quick --full", "speed", "--runs 0", "--fast"] {
+            assert!(config(wrong).is_err_and(|error| error.is::<Usage>()), "{wrong}");
+        }
+    }
+}
