@@ -1,15 +1,22 @@
 //! The states that a replay can go back to: those of the file, and those it keeps in memory on its way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use machine::{MachineConfig, MachineState};
 
+use crate::format::records::ChangesRecord;
 use crate::format::{FormatError, PAGE_BYTES};
 use crate::page_map::{PageMap, PageRef};
 use crate::position::Position;
 use crate::reader::ReadError;
 use crate::recording::Recording;
 use crate::target::Target;
+
+/// What a checkpoint takes beside its pages, in pages: the state, and the map.
+const STATE_PAGES: u64 = 16;
+/// Checkpoints of the file between two whose maps are kept.
+const KEY_STEP: usize = 16;
 
 /// A state kept in memory.
 #[derive(Clone)]
@@ -28,8 +35,8 @@ pub struct MemoryCheckpoint {
     pub state: Arc<MachineState>,
     /// RAM.
     pub map: PageMap,
-    /// Pages that were not in memory before it.
-    pub new_pages: u64,
+    /// Pages whose content is in memory since this checkpoint and was not at the one before, ascending.
+    pub pages: Vec<u32>,
 }
 
 /// Checkpoints in memory, ascending, within a budget.
@@ -54,19 +61,40 @@ impl MemoryCheckpoints {
             && next.checked_sub(1).is_none_or(|before| far(&self.kept[before]))
     }
 
-    /// Keeps one; if that is too much, every second is dropped, and their distance doubles.
+    /// Keeps one; if that is too much, about every second is dropped, and their distance doubles.
     pub fn keep(&mut self, checkpoint: MemoryCheckpoint) {
         let at = self.kept.partition_point(|kept| kept.position <= checkpoint.position);
         self.kept.insert(at, checkpoint);
-        let bytes: u64 = self.kept.iter().map(|kept| kept.new_pages.saturating_mul(PAGE_BYTES as u64)).sum();
-        if bytes > self.budget_bytes {
-            let mut index = 0;
-            self.kept.retain(|_| {
-                index += 1;
-                index % 2 == 0
-            });
+        while self.kept.len() > 2 && self.bytes() > self.budget_bytes {
             self.interval = self.interval.saturating_mul(2);
+            self.thin();
         }
+    }
+
+    /// What they take, about.
+    fn bytes(&self) -> u64 {
+        self.kept.iter().map(|kept| (kept.pages.len() as u64 + STATE_PAGES) * PAGE_BYTES as u64).sum()
+    }
+
+    /// Drops each one without which its neighbours are still at most an interval apart.
+    fn thin(&mut self) {
+        let mut thinned: Vec<MemoryCheckpoint> = Vec::with_capacity(self.kept.len());
+        let mut all = std::mem::take(&mut self.kept).into_iter().peekable();
+        // Contents of those that were dropped; the next one may still have them.
+        let mut dropped: Vec<u32> = Vec::new();
+        while let Some(mut kept) = all.next() {
+            let before = thinned.last().map(|before| before.position.insns);
+            let gap = before.zip(all.peek()).map(|(before, next)| next.position.insns.saturating_sub(before));
+            if gap.is_some_and(|gap| gap <= self.interval.saturating_add(self.interval / 4)) {
+                dropped.append(&mut kept.pages);
+                continue;
+            }
+            kept.pages.append(&mut dropped);
+            kept.pages.sort_unstable();
+            kept.pages.dedup();
+            thinned.push(kept);
+        }
+        self.kept = thinned;
     }
 
     /// The last one from which `target`, before which `events` events come, can be reached.
@@ -78,13 +106,17 @@ impl MemoryCheckpoints {
 /// RAM at each checkpoint of a file, worked out as far as needed.
 pub struct FileMaps {
     pages: u64,
-    maps: Vec<PageMap>,
+    /// Changes up to each checkpoint, as far as they were read.
+    changes: Vec<ChangesRecord>,
+    /// Maps at some of them: each [`KEY_STEP`]th that was passed, and the last one asked for.
+    keys: BTreeMap<usize, PageMap>,
+    last: usize,
 }
 
 impl FileMaps {
     /// Of a machine with `pages` pages.
     pub fn new(pages: u64) -> Self {
-        FileMaps { pages, maps: Vec::new() }
+        FileMaps { pages, changes: Vec::new(), keys: BTreeMap::new(), last: 0 }
     }
 
     /// RAM at the checkpoint number `index`.
@@ -92,20 +124,31 @@ impl FileMaps {
     /// # Errors
     /// If a checkpoint up to there cannot be read.
     pub fn map(&mut self, recording: &Recording, index: usize) -> Result<PageMap, ReadError> {
-        while self.maps.len() <= index {
-            let next = self.maps.len();
-            let mut map = match self.maps.last() {
-                Some(map) => map.clone(),
-                None => recording.base_map(self.pages)?,
-            };
-            let record = recording.checkpoint(&recording.checkpoints()[next])?;
-            for (page, number) in record.changes()? {
+        while self.changes.len() <= index {
+            let record = recording.changes(&recording.checkpoints()[self.changes.len()])?;
+            self.changes.push(record);
+        }
+        let before = self.keys.range(..=index).next_back();
+        let (mut next, mut map) = match before {
+            Some((key, map)) => (key + 1, map.clone()),
+            None => (0, recording.base_map(self.pages)?),
+        };
+        while next <= index {
+            for (page, number) in self.changes[next].changes()? {
                 if !map.set(page, PageRef::numbered(number)) {
                     return Err(FormatError::Content("a checkpoint has a page that the machine has not").into());
                 }
             }
-            self.maps.push(map);
+            if next.is_multiple_of(KEY_STEP) {
+                self.keys.insert(next, map.clone());
+            }
+            next += 1;
         }
-        Ok(self.maps[index].clone())
+        if !self.last.is_multiple_of(KEY_STEP) {
+            self.keys.remove(&self.last);
+        }
+        self.keys.insert(index, map.clone());
+        self.last = index;
+        Ok(map)
     }
 }

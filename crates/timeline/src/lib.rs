@@ -13,6 +13,7 @@ pub mod maker;
 pub mod pack;
 pub mod page_cache;
 pub mod page_map;
+mod page_set;
 pub mod policy;
 pub mod position;
 pub mod reader;

@@ -36,7 +36,8 @@ impl PageRef {
     }
 }
 
-const CHUNK: usize = 512;
+/// Pages that copies share or not together: few, since what changed is scattered.
+const CHUNK: usize = 64;
 type Chunk = [PageRef; CHUNK];
 
 /// The content of all pages. Copies share what they have in common.

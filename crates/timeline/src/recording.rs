@@ -9,7 +9,9 @@ use crate::format::block::Kind;
 use crate::format::index::{self, BlockPlace, PageSpan};
 use crate::format::log::{self, Event, EventKind};
 use crate::format::preamble::Progress;
-use crate::format::records::{CheckpointKind, CheckpointRecord, EndReason, EndRecord, PagesRecord, RecordingHeader};
+use crate::format::records::{
+    ChangesRecord, CheckpointKind, CheckpointRecord, EndReason, EndRecord, PagesRecord, RecordingHeader,
+};
 use crate::format::{FEATURES, FormatError};
 use crate::page_map::{PageMap, PageRef};
 use crate::reader::{ReadError, Reader};
@@ -311,6 +313,11 @@ impl Recording {
     /// # Errors
     /// If it cannot be read.
     pub fn checkpoint(&self, info: &CheckpointInfo) -> Result<CheckpointRecord, ReadError> {
+        self.reader.message(&info.place)
+    }
+
+    /// The pages that changed up to a checkpoint since the one before.
+    pub(crate) fn changes(&self, info: &CheckpointInfo) -> Result<ChangesRecord, ReadError> {
         self.reader.message(&info.place)
     }
 

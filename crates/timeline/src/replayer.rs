@@ -4,7 +4,6 @@
 //! jumps from timer to timer; the replayer makes these jumps itself, so it can stop between them or give an
 //! input there. This file puts states in place; [`crate::running`] runs from there.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use machine::ram::RamError;
@@ -19,6 +18,7 @@ use crate::format::{FormatError, PAGE_BYTES};
 use crate::maker::MachineMaker;
 use crate::page_cache::PageCache;
 use crate::page_map::{PageMap, PageRef, is_zero, page_of};
+use crate::page_set::PageSet;
 use crate::position::Position;
 use crate::reader::ReadError;
 use crate::recording::{CheckpointInfo, Recording};
@@ -115,7 +115,7 @@ pub struct Replayer {
     /// RAM when [`Self::changed`] was last empty.
     map: PageMap,
     /// Pages that may have changed since.
-    changed: BTreeSet<u64>,
+    changed: PageSet,
     maps: FileMaps,
     pub(crate) cache: PageCache,
     memory: MemoryCheckpoints,
@@ -123,7 +123,7 @@ pub struct Replayer {
     held: Output,
     hashes: Option<PageHashes>,
     /// Pages whose hashes may be old.
-    stale: BTreeSet<u64>,
+    stale: PageSet,
 }
 
 /// Says, before a machine is made, whether a host can replay what a machine of `model` did.
@@ -162,6 +162,39 @@ impl Replayer {
         budget_bytes: u64,
         interval: u64,
     ) -> Result<Self, ReplayError> {
+        let mut replayer = Self::without_state(recording, maker, budget_bytes, interval)?;
+        replayer.restore_file(0)?;
+        Ok(replayer)
+    }
+
+    /// The recorded machine at `target`, which takes no longer than restoring the state before it and running on.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`Self::seek`].
+    pub fn at(
+        recording: Arc<Recording>,
+        maker: MachineMaker,
+        budget_bytes: u64,
+        interval: u64,
+        target: Target,
+    ) -> Result<Self, ReplayError> {
+        let mut replayer = Self::without_state(recording, maker, budget_bytes, interval)?;
+        let (start, end) = (replayer.recording.start(), replayer.recording.end_position());
+        if !target.is_within(start, end) {
+            return Err(ReplayError::Outside { start, end, target });
+        }
+        replayer.approach(target, false)?;
+        replayer.run_to(target, &mut |_, _| Control::Continue)?;
+        Ok(replayer)
+    }
+
+    /// The recorded machine as it is made.
+    fn without_state(
+        recording: Arc<Recording>,
+        maker: MachineMaker,
+        budget_bytes: u64,
+        interval: u64,
+    ) -> Result<Self, ReplayError> {
         let config = recording.config()?;
         check_host(config.cpu_model, HostFeatures::detect())?;
         let machine = maker.make(config)?;
@@ -174,16 +207,15 @@ impl Replayer {
             cursor: 0,
             restarts: 0,
             map: PageMap::zero(pages),
-            changed: BTreeSet::new(),
+            changed: PageSet::none(pages),
             maps: FileMaps::new(pages),
             cache: PageCache::default(),
             memory: MemoryCheckpoints::new(budget_bytes, interval),
             held: Output::default(),
             hashes: None,
-            stale: BTreeSet::new(),
+            stale: PageSet::none(pages),
         };
         replayer.machine.take_dirty_pages();
-        replayer.restore_file(0)?;
         Ok(replayer)
     }
 
@@ -239,17 +271,17 @@ impl Replayer {
     pub fn digest(&mut self) -> Result<[u8; 32], ReplayError> {
         self.machine.settle();
         self.collect();
-        let stale = std::mem::take(&mut self.stale);
         let ram = self.machine.ram_bytes();
         let hashes = match &mut self.hashes {
             Some(hashes) => {
-                for page in stale {
+                for page in self.stale.iter() {
                     hashes.set(page, machine::page_hashes::hash(page_of(ram, page)));
                 }
                 hashes
             }
             none => none.insert(PageHashes::of(&self.machine)?),
         };
+        self.stale.clear();
         Ok(hashes.digest(&self.machine.save()).0)
     }
 
@@ -281,7 +313,7 @@ impl Replayer {
         if !target.is_within(start, end) {
             return Err(ReplayError::Outside { start, end, target });
         }
-        self.approach(target)?;
+        self.approach(target, true)?;
         self.run_to(target, watch)
     }
 
@@ -297,13 +329,14 @@ impl Replayer {
         self.run_to(target, watch)
     }
 
-    /// Puts the best state in place from which `target` can be reached by running.
-    fn approach(&mut self, target: Target) -> Result<(), ReplayError> {
+    /// Puts the best state in place from which `target` can be reached by running: maybe what is in place already, if
+    /// anything is.
+    fn approach(&mut self, target: Target, is_somewhere: bool) -> Result<(), ReplayError> {
         let recording = self.recording.clone();
         let start = recording.start();
         let events = recording.events().partition_point(|event| target.is_after_event(event.position));
         let here = self.position();
-        let mut best = (target.can_follow(here, start) && self.cursor <= events).then_some(here);
+        let mut best = (is_somewhere && target.can_follow(here, start) && self.cursor <= events).then_some(here);
         let memory = self.memory.before(target, events, start);
         let memory = memory.filter(|kept| best.is_none_or(|best| kept.position > best)).cloned();
         best = memory.as_ref().map(|kept| kept.position).or(best);
@@ -354,7 +387,7 @@ impl Replayer {
     }
 
     fn restore_memory(&mut self, kept: MemoryCheckpoint) -> Result<(), ReplayError> {
-        let MemoryCheckpoint { position: _, events_before, restarts, config, base, state, map, new_pages: _ } = kept;
+        let MemoryCheckpoint { position: _, events_before, restarts, config, base, state, map, pages: _ } = kept;
         self.restore(config, MachineState::clone(&state), map)?;
         (self.base, self.cursor, self.restarts) = (base, events_before, restarts);
         Ok(())
@@ -372,11 +405,11 @@ impl Replayer {
             self.hashes = None;
         }
         self.collect();
-        let mut pages = std::mem::take(&mut self.changed);
-        pages.extend(map.differences(&self.map));
-        let wanted = pages.iter().map(|&page| (page, map.get(page).clone())).collect();
+        self.changed.extend(map.differences(&self.map));
+        let wanted: Vec<_> = self.changed.iter().map(|page| (page, map.get(page).clone())).collect();
+        self.stale.extend(self.changed.iter());
         // Should it fail half way: nothing is known of any page then, and all are written next time.
-        self.changed = (0..map.len()).collect();
+        self.changed.fill();
         let (cache, recording) = (&mut self.cache, &self.recording);
         self.machine.restore_with(state, |ram| {
             cache.read(recording, wanted, |page, bytes| {
@@ -385,8 +418,8 @@ impl Replayer {
         })?;
         self.machine.take_dirty_pages();
         self.machine.take_output();
-        self.stale.extend(pages);
-        (self.map, self.changed) = (map, BTreeSet::new());
+        self.map = map;
+        self.changed.clear();
         Ok(())
     }
 
@@ -411,7 +444,7 @@ impl Replayer {
     fn collect(&mut self) {
         let dirty = self.machine.take_dirty_pages();
         if self.hashes.is_some() {
-            self.stale.extend(&dirty);
+            self.stale.extend(dirty.iter().copied());
         }
         self.changed.extend(dirty);
     }
@@ -425,13 +458,16 @@ impl Replayer {
         self.machine.settle();
         self.collect();
         let ram = self.machine.ram_bytes();
-        let mut new_pages = 0;
-        for page in std::mem::take(&mut self.changed) {
+        let mut pages = Vec::new();
+        for page in self.changed.iter() {
             let bytes = page_of(ram, page);
             let content = if is_zero(bytes) { PageRef::Zero } else { PageRef::Memory(Arc::new(*bytes)) };
-            new_pages += u64::from(matches!(content, PageRef::Memory(_)));
+            if matches!(content, PageRef::Memory(_)) {
+                pages.push(page as u32);
+            }
             self.map.set(page, content);
         }
+        self.changed.clear();
         self.memory.keep(MemoryCheckpoint {
             position,
             events_before: self.cursor,
@@ -440,7 +476,7 @@ impl Replayer {
             base: self.base,
             state: Arc::new(self.machine.save()),
             map: self.map.clone(),
-            new_pages,
+            pages,
         });
     }
 }

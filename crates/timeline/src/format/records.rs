@@ -257,16 +257,41 @@ impl CheckpointRecord {
     /// # Errors
     /// If there are not as many contents as pages.
     pub fn changes(&self) -> Result<impl Iterator<Item = (u64, u64)>, FormatError> {
-        if self.page_steps.len() != self.content_steps.len() {
-            return Err(FormatError::Content("a checkpoint has more pages than contents, or fewer"));
-        }
-        let steps = self.page_steps.iter().zip(&self.content_steps);
-        Ok(steps.scan((0_u64, 0_u64), |(page, number), (page_step, content_step)| {
-            *page = page.wrapping_add(*page_step);
-            *number = number.wrapping_add(*content_step as u64);
-            Some((*page, *number))
-        }))
+        changes(&self.page_steps, &self.content_steps)
     }
+}
+
+/// The part of a [`CheckpointRecord`] that says which pages changed: the state beside it is passed over.
+#[derive(Clone, PartialEq, Message)]
+pub struct ChangesRecord {
+    /// As there.
+    #[prost(uint64, repeated, tag = "6")]
+    pub page_steps: Vec<u64>,
+    /// As there.
+    #[prost(sint64, repeated, tag = "7")]
+    pub content_steps: Vec<i64>,
+}
+
+impl ChangesRecord {
+    /// As [`CheckpointRecord::changes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn changes(&self) -> Result<impl Iterator<Item = (u64, u64)>, FormatError> {
+        changes(&self.page_steps, &self.content_steps)
+    }
+}
+
+fn changes(page_steps: &[u64], content_steps: &[i64]) -> Result<impl Iterator<Item = (u64, u64)>, FormatError> {
+    if page_steps.len() != content_steps.len() {
+        return Err(FormatError::Content("a checkpoint has more pages than contents, or fewer"));
+    }
+    let steps = page_steps.iter().zip(content_steps);
+    Ok(steps.scan((0_u64, 0_u64), |(page, number), (page_step, content_step)| {
+        *page = page.wrapping_add(*page_step);
+        *number = number.wrapping_add(*content_step as u64);
+        Some((*page, *number))
+    }))
 }
 
 /// Events, in columns; see [`super::log`].
