@@ -97,9 +97,10 @@ impl MemoryCheckpoints {
         self.kept = thinned;
     }
 
-    /// The last one from which `target`, before which `events` events come, can be reached.
-    pub fn before(&self, target: Target, events: usize, start: Position) -> Option<&MemoryCheckpoint> {
-        self.kept.iter().rev().find(|kept| target.can_follow(kept.position, start) && kept.events_before <= events)
+    /// The last one from which `target`, before which `events` events and `restarts` restarts come, can be reached.
+    pub fn before(&self, target: Target, events: usize, restarts: usize, start: Position) -> Option<&MemoryCheckpoint> {
+        let comes_before = |kept: &MemoryCheckpoint| kept.events_before <= events && kept.restarts <= restarts;
+        self.kept.iter().rev().find(|kept| target.can_follow(kept.position, start) && comes_before(kept))
     }
 }
 

@@ -335,13 +335,26 @@ impl Replayer {
         let recording = self.recording.clone();
         let start = recording.start();
         let events = recording.events().partition_point(|event| target.is_after_event(event.position));
+        // A reset at the target is behind it, like an input.
+        let comes_before = |info: &CheckpointInfo| match info.kind {
+            CheckpointKind::Initial => true,
+            CheckpointKind::Restart => !target.is_reached(info.position),
+            CheckpointKind::Seek => false,
+        };
+        let restarts = recording.checkpoints().iter().filter(|info| comes_before(info)).count();
         let here = self.position();
-        let mut best = (is_somewhere && target.can_follow(here, start) && self.cursor <= events).then_some(here);
-        let memory = self.memory.before(target, events, start);
+        let is_before =
+            is_somewhere && target.can_follow(here, start) && self.cursor <= events && self.restarts <= restarts;
+        let mut best = is_before.then_some(here);
+        let memory = self.memory.before(target, events, restarts, start);
         let memory = memory.filter(|kept| best.is_none_or(|best| kept.position > best)).cloned();
         best = memory.as_ref().map(|kept| kept.position).or(best);
+        // The first checkpoint behind a reset that is too late, and all that follow, are too late themselves.
+        let is_restart = |info: &CheckpointInfo| info.kind != CheckpointKind::Seek;
+        let numbers = recording.checkpoints().iter().enumerate().filter(|(_, info)| is_restart(info));
+        let last = numbers.map(|(index, _)| index).nth(restarts).unwrap_or(recording.checkpoints().len());
         let usable = |info: &CheckpointInfo| target.can_follow(info.position, start) && info.events_before <= events;
-        for index in (0..recording.checkpoints().len()).rev() {
+        for index in (0..last).rev() {
             let info = &recording.checkpoints()[index];
             if !usable(info) {
                 continue;

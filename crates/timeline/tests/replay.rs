@@ -80,6 +80,31 @@ fn any_instant_can_be_gone_to_and_left_again() {
     }
 }
 
+/// Bug: a seek to the instant of a reset came behind it if the state there was in the file, and before it else.
+#[test]
+fn an_instant_is_before_a_reset_there_however_it_is_reached() {
+    let sink = MemorySink::default();
+    let mut session = Session::new(boot(config(1, None)), Default::default());
+    session.record(&sink, u64::MAX);
+    session.run(20_000, Idle::Jump);
+    session.input(Input::SerialByte(b'r'));
+    let before = session.position();
+    session.run(20_000, Idle::Jump);
+    assert_ne!(session.base, Default::default(), "it was reset");
+    let at_reset = session.base;
+    session.finish();
+    let recording = open(&sink);
+    for target in [Target::At(at_reset), Target::Time(at_reset.time), Target::Insns(at_reset.insns)] {
+        let mut direct = Replayer::with_memory(recording.clone(), 0, 1).expect("a replayer");
+        direct.seek(target).expect("in the recording");
+        let mut running = Replayer::with_memory(recording.clone(), 0, 1).expect("a replayer");
+        running.seek(Target::At(before)).expect("in the recording");
+        running.play(target, &mut |_, _| timeline::replayer::Control::Continue).expect("it runs");
+        assert_eq!(direct.position(), running.position(), "{target:?}");
+        assert_eq!(direct.full_digest(), running.full_digest(), "{target:?}");
+    }
+}
+
 #[test]
 fn instants_by_count_and_time_are_the_same_however_they_are_reached() {
     let (_, sink) = recorded(7, 60, 2, None);

@@ -68,7 +68,12 @@ pub fn config(vcpus: u8, chaos_seed: Option<u64>) -> MachineConfig {
 
 /// The guest at its start.
 pub fn boot(config: MachineConfig) -> Machine {
-    load(Machine::new(config).expect("a machine"), GUEST)
+    guest_on(Machine::new(config).expect("a machine"))
+}
+
+/// The guest at its start on `machine`.
+pub fn guest_on(machine: Machine) -> Machine {
+    load(machine, GUEST)
 }
 
 /// The guest that keeps what it gets, on `machine`.
@@ -191,7 +196,11 @@ impl Session {
                 let time = self.machine.now().after_ns(random.below(3_000_000));
                 self.input(Input::ClockTo(time));
             }
-            8 => self.input(Input::Key(vec![0x1c, 0xf0, 0x1c])),
+            8 => self.input(match random.below(4) {
+                0 => Input::Mouse { right: random.below(99) as i32 - 50, up: 3, wheel: 0, buttons: 1 },
+                1 => Input::PowerButton,
+                _ => Input::Key(vec![0x1c, 0xf0, 0x1c]),
+            }),
             9 => {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.mark(&mut self.machine, "here");
@@ -218,6 +227,14 @@ impl Session {
             let room = if wake == VirtualTime::NEVER { 1_000_000 } else { wake.as_ns() - self.machine.now().as_ns() };
             let time = self.machine.now().after_ns(random.below(room + 2));
             self.input(Input::ClockTo(time));
+        }
+    }
+
+    /// Lets time pass with nothing coming in, as a machine that is left alone.
+    pub fn idle_for(&mut self, random: &mut Random) {
+        if self.ended.is_none() {
+            self.run(1 + random.below(50_000), Idle::Jump);
+            self.note();
         }
     }
 
