@@ -78,8 +78,17 @@ impl Account {
 
     /// Whether a checkpoint is due, `insns` after the last, if `pages` may have changed since then.
     pub fn decide(&self, insns: u64, pages: u64) -> Decision {
+        self.policy.decide(insns, pages, self.usage())
+    }
+
+    /// Whether there is room for one with so many pages.
+    pub fn has_room(&self, pages: u64) -> bool {
+        self.policy.has_room(pages, self.usage())
+    }
+
+    fn usage(&self) -> Usage {
         let initial_bytes = self.initial_bytes.unwrap_or(0);
         let used_bytes = self.report.checkpoint_bytes.saturating_sub(initial_bytes);
-        self.policy.decide(insns, pages, Usage { initial_bytes, used_bytes, is_thinned: self.report.is_thinned })
+        Usage { initial_bytes, used_bytes, is_thinned: self.report.is_thinned }
     }
 }

@@ -127,6 +127,11 @@ impl Policy {
         Some(self.interval.saturating_mul(1 << (allowance / left).ilog2().min(32)))
     }
 
+    /// Whether there is room for one with so many pages.
+    pub fn has_room(&self, pages: u64, usage: Usage) -> bool {
+        self.interval(pages, usage).is_some()
+    }
+
     /// Whether one is due, `insns` after the last, if `pages` may have changed since then.
     pub fn decide(&self, insns: u64, pages: u64, usage: Usage) -> Decision {
         let is_paid = self.at_any_price || self.credit_ns >= self.price(pages);

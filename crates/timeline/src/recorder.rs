@@ -50,6 +50,9 @@ pub enum RecordError {
 /// [`Recorder::poll`] is called: some milliseconds' worth.
 const PAGES_AT_ONCE: usize = 4096;
 
+/// Changed pages with which the end of a recording can be a checkpoint, too; with more it costs more than it is worth.
+const END_PAGES: usize = 4096;
+
 /// What a recording says beside the machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecorderOptions {
@@ -415,11 +418,16 @@ impl Recorder {
             self.give_events();
             let (pages, bytes) = self.copy_changes(machine);
             let (position, state) = (self.position(machine), machine.save());
+            // A checkpoint here lets `verify` name what differs, and makes going to the end quick.
+            self.worker.wait();
+            let count = pages.len();
+            let is_checkpoint = self.refresh().is_ok() && count <= END_PAGES && self.account.has_room(count as u64);
             self.worker.give(Job::End(Box::new(Ending {
                 position,
                 reason,
                 status,
                 base: self.base,
+                is_checkpoint,
                 state,
                 pages,
                 bytes,

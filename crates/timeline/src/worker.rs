@@ -17,10 +17,6 @@ use crate::writer::WriteError;
 /// Buffers that are kept for the next pages.
 const SPARE_BUFFERS: usize = 2;
 
-/// Changed pages with which the end of a recording is a checkpoint, too: `verify` can name what differs there, and going
-/// to the end is quick. With more of them it would cost more than that is worth.
-const END_PAGES: usize = 4096;
-
 /// How a recording ends.
 pub struct Ending {
     /// Where.
@@ -31,6 +27,8 @@ pub struct Ending {
     pub status: u8,
     /// Where the machine's own counts begin.
     pub base: Position,
+    /// Whether the end is a checkpoint, too.
+    pub is_checkpoint: bool,
     /// All but RAM.
     pub state: MachineState,
     /// Indexes of the pages that may have changed since the last checkpoint.
@@ -276,8 +274,8 @@ fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
         Job::Checkpoint(checkpoint) => drop(encoder.checkpoint(*checkpoint)),
         Job::Progress(position) => return encoder.writer().write_progress(position),
         Job::End(ending) => {
-            let Ending { position, reason, status, base, state, pages, bytes } = *ending;
-            let digest = if pages.len() <= END_PAGES {
+            let Ending { position, reason, status, base, is_checkpoint, state, pages, bytes } = *ending;
+            let digest = if is_checkpoint {
                 let kind = CheckpointKind::Seek;
                 encoder.checkpoint(Checkpoint { position, kind, state, pages, bytes, config: None, base })
             } else {
