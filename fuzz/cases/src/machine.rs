@@ -1,10 +1,10 @@
 //! A whole machine with real devices: guest code that talks to them at random, inputs from outside, one
-//! to four vCPUs. The run is done twice, the second time with extra stops at which the machine
-//! is saved and restored into a fresh one; both must end with the same digest.
+//! to four vCPUs. The run is done three times: in one piece, with extra stops at which the machine is saved and restored into a fresh
+//! one, and so on the translator, if this host can run it; all must end with the same digest.
 
 pub(crate) mod program;
 
-use machine::{Idle, Input, Machine, MachineConfig, Output, StopReason};
+use machine::{EngineKind, Idle, Input, Machine, MachineConfig, Output, StopReason};
 use x86::{CpuModel, InsnCount, VirtualTime};
 
 use crate::script::Script;
@@ -20,13 +20,13 @@ const MAX_HOPS: u32 = 20;
 struct Event {
     after: u64,
     input: Option<Input>,
-    /// In the second run, the machine is restored into a fresh one here.
+    /// In all runs but the first, the machine is restored into a fresh one here.
     restore: bool,
-    /// In the second run, it also stops this many steps earlier.
+    /// In all runs but the first, it also stops this many steps earlier.
     early: u64,
 }
 
-/// Runs the script's program twice.
+/// Runs the script's program three times.
 ///
 /// # Panics
 /// If a run stops elsewhere than told, or depends on where it was interrupted.
@@ -42,14 +42,21 @@ pub fn run(bytes: &[u8]) {
     };
     let events: Vec<Event> = (0..script.u8() as usize % MAX_INPUTS).map(|_| event(&mut script)).collect();
     let (state, ram) = program::start(config, &mut script);
-    let start = |state: &machine::MachineState, ram: &[u8]| {
-        let mut machine = Machine::new(config).expect("a small machine");
+    let start = |kind, state: &machine::MachineState, ram: &[u8]| {
+        let mut machine = Machine::executed_by(config, kind).expect("a small machine");
         let restored = machine.restore(state.clone(), ram);
         restored.unwrap_or_else(|error| panic!("a state of the same machine is refused: {error}"));
         machine
     };
-    let first = whole(start(&state, &ram), &events);
-    let second = cut(start(&state, &ram), &events, start);
+    let first = whole(start(EngineKind::Interpreter, &state, &ram), &events);
+    for kind in EngineKind::ALL.into_iter().filter(|kind| kind.engine().is_ok()) {
+        let again = |state: &_, ram: &_| start(kind, state, ram);
+        assert_alike(&first, &cut(again(&state, &ram), &events, again));
+    }
+}
+
+/// Panics unless two runs ended alike.
+fn assert_alike(first: &End, second: &End) {
     assert_eq!(second.2, first.2, "the ends of the runs");
     assert_eq!(second.0.insn_count(), first.0.insn_count(), "how far the runs came");
     assert_eq!(second.1, first.1, "the output");

@@ -6,6 +6,7 @@
 use fuzz_cases::lockstep::compare::Pair;
 use fuzz_cases::lockstep::crossing::Crossings;
 use fuzz_cases::lockstep::engines::{interpreter, translator, translator_missing};
+use fuzz_cases::lockstep::flags::FlagPairs;
 use fuzz_cases::lockstep::run::{Event, Manner, NewEngine, Start};
 use fuzz_cases::lockstep::stream::{Mix, Streams};
 use fuzz_cases::lockstep::world::RAM_BYTES;
@@ -146,13 +147,24 @@ fn crossings(engine: NewEngine, rounds: u64) {
 }
 
 fn programs(engine: NewEngine, rounds: u64) {
-    let pairs = program::FlagPairs::new(V3);
+    let pairs = FlagPairs::new(V3);
     let checks = [300, 1000, 2000];
     hold("flags from each form to each use", engine, rounds * pairs.programs(), &checks, |n| Some(pairs.draw(n)));
     let checks = [1000, 5000, 5001, 12_000];
     hold("functions", engine, 30 * rounds, &checks, |number| Some(program::functions(V3, number)));
     let checks = [2000, 20_000, 40_000];
     hold("making code for ever", engine, 16 * rounds, &checks, |number| Some(jitting::forever(V2, number)));
+}
+
+/// A guest that makes code until every cache must have been full several times.
+fn exhaustion(engine: NewEngine, steps: u64) {
+    let mut held = Held::new("making code until no cache has room".into(), engine);
+    for number in [1, 2] {
+        let checks: Vec<u64> = (1..=8).map(|i| i * steps / 8 + number).collect();
+        held.same(number, &jitting::forever(V2, number), &checks, Manner::WHOLE);
+        held.case();
+    }
+    held.finish();
 }
 
 /// Runs `test` on the translator, if this host can.
@@ -213,6 +225,11 @@ fn interrupts_at_each_step_on_the_translator() {
 #[test]
 fn every_form_across_a_page_on_the_translator() {
     translated(|engine| crossings(engine, 1));
+}
+
+#[test]
+fn no_room_left_in_the_translator() {
+    translated(|engine| exhaustion(engine, 6_000_000));
 }
 
 #[test]

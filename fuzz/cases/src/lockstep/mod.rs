@@ -2,13 +2,14 @@
 //! TLB, RAM and board must be the same wherever both stop.
 //!
 //! [`run`] drives one side and [`compare`] holds two together. The guests run in one [`world`]: [`stream`] draws
-//! random ones, [`program`] those that compilers make, [`jitting`] one that makes code itself, [`crossing`] instructions across a
+//! random ones, [`program`] and [`flags`] those that compilers make, [`jitting`] one that makes code itself, [`crossing`] instructions across a
 //! page boundary.
 
 pub mod bus;
 pub mod compare;
 pub mod crossing;
 pub mod engines;
+pub mod flags;
 mod insn;
 pub mod jitting;
 pub mod program;
