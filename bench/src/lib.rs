@@ -7,7 +7,9 @@
 pub mod boot;
 pub mod branch;
 pub mod clocks;
+mod cpu_time;
 pub mod figure;
+mod memory;
 pub mod page;
 pub mod process;
 pub mod recording;

@@ -1,12 +1,12 @@
 //! The guest suite: the same programs natively, recorded, replayed, and under QEMU, each with a checksum.
 
-use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::figure::{Reading, Unit};
+use crate::memory::beside_ram_bytes;
 use crate::page::Table;
 use crate::process::{Running, Span};
 use crate::stats::geometric_mean;
@@ -70,7 +70,7 @@ impl Results {
         self.columns.len() - 1
     }
 
-    /// Times, and how many times as long as natively.
+    /// Times, how many times as long as natively, and memory.
     pub fn tables(&self, what: &str) -> Vec<Table> {
         let heads = |columns: &[Column]| -> Vec<String> {
             std::iter::once("program".to_owned()).chain(columns.iter().map(|column| column.name.clone())).collect()
@@ -96,7 +96,13 @@ impl Results {
             columns: heads(&self.columns[1..]),
             rows,
         };
-        vec![times, slow_downs]
+        let memory = Table {
+            title: format!("{what}, the most memory that was seen beside the guest's RAM"),
+            unit: Unit::Bytes,
+            columns: ["machine", "memory"].map(String::from).to_vec(),
+            rows: self.columns[1..].iter().map(|it| (it.name.clone(), vec![it.beside_ram.clone()])).collect(),
+        };
+        vec![times, slow_downs, memory]
     }
 }
 
@@ -233,45 +239,6 @@ fn same_results(native: &[Work], other: &[Work]) -> Result<()> {
     Ok(())
 }
 
-/// Resident memory of a machine's process without its guest's RAM.
-fn beside_ram_bytes(pid: u32, ram_kib: u64) -> Result<u64> {
-    let path = format!("/proc/{pid}/smaps");
-    let maps = match fs::read_to_string(&path) {
-        Ok(maps) => maps,
-        // It ended right behind its last line.
-        Err(error) if has_ended(&error) => return Ok(0),
-        Err(error) => return Err(error).with_context(|| format!("reading {path}")),
-    };
-    let beside = beside_ram_kib(&maps, ram_kib);
-    beside.map(|kib| kib * 1024).with_context(|| format!("{path} has no mapping as large as the guest's RAM"))
-}
-
-/// What procfs says of a process that is no more: its directory is gone, or "no such process".
-fn has_ended(error: &std::io::Error) -> bool {
-    let gone = [rustix::io::Errno::NOENT, rustix::io::Errno::SRCH];
-    error.raw_os_error().is_some_and(|number| gone.iter().any(|errno| errno.raw_os_error() == number))
-}
-
-/// The sum of `Rss` over all mappings but RAM, in the format of proc_pid_smaps(5). RAM is what is large enough for it,
-/// and of several such the one that is used most.
-fn beside_ram_kib(smaps: &str, ram_kib: u64) -> Option<u64> {
-    let field = |line: &str, name: &str| -> Option<u64> {
-        line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok()
-    };
-    let (mut size, mut all, mut ram) = (0, 0, None);
-    for line in smaps.lines() {
-        if let Some(kib) = field(line, "Size:") {
-            size = kib;
-        } else if let Some(kib) = field(line, "Rss:") {
-            all += kib;
-            if size >= ram_kib {
-                ram = ram.max(Some(kib));
-            }
-        }
-    }
-    Some(all - ram?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,15 +271,6 @@ mod tests {
         let error = same_results(&[work("1")], &[work("2")]).unwrap_err().to_string();
         assert_eq!(error, "a 2 instead of a 1");
         assert!(same_results(&[work("1")], &[]).is_err());
-    }
-
-    #[test]
-    fn ram_is_what_is_large_enough_and_used_most() {
-        let smaps = "1000-2000 rw-p 0 0:0 0 [heap]\nSize:  400 kB\nRss:  300 kB\nPss: 1 kB\n\
-                     2000-9000 rw-s 0 0:1 7 /memfd:ram (deleted)\nSize:  4096 kB\nRss:  2000 kB\n\
-                     a000-b000 ---p 0 0:0 0\nSize:  99999 kB\nRss:  100 kB\n";
-        assert_eq!(beside_ram_kib(smaps, 4096), Some(400));
-        assert_eq!(beside_ram_kib(smaps, 1 << 20), None);
     }
 
     #[test]
