@@ -253,6 +253,19 @@ impl Asm {
         self.raw(&[0x67, 0xe3, i8::try_from(distance).expect("a short jump") as u8]);
     }
 
+    /// JRCXZ likewise.
+    pub fn jrcxz_back(&mut self, target: u32) {
+        let distance = i64::from(target) - i64::from(self.here() + 2);
+        self.raw(&[0xe3, i8::try_from(distance).expect("a short jump") as u8]);
+    }
+
+    /// CALL to an offset of the code buffer.
+    pub fn call(&mut self, target: u32) {
+        self.byte(0xe8);
+        let distance = target.wrapping_sub(self.here() + 4);
+        self.dword(distance);
+    }
+
     /// JMP to an offset of the code buffer.
     pub fn jmp(&mut self, target: u32) {
         self.byte(0xe9);

@@ -5,7 +5,7 @@ use crate::HostError;
 use crate::asm::Asm;
 use crate::buffer::CodeBuffer;
 use crate::host::Host;
-use crate::layout::{BUDGET_BIAS, Context, leave};
+use crate::layout::{BUDGET_BIAS, Context, leave, vectors_usable};
 use crate::site::{Site, pack_flags, unpack_flags};
 use crate::table::Table;
 use crate::thunks::{self, Thunks};
@@ -214,8 +214,10 @@ impl Cache {
                     cpu.rip = context.page_rip | block.at.0 & 0xfff;
                 }
             }
+            let before = cpu.count;
             cpu.count = InsnCount(context.until - (context.budget - BUDGET_BIAS));
-            return Some(Ran::Chained);
+            // A block that cannot even begin is the interpreter's.
+            return (cpu.count > before).then_some(Ran::Chained);
         }
     }
 
@@ -228,6 +230,8 @@ impl Cache {
             page_rip: cpu.rip & !0xfff,
             sites: null(),
             site_count: 0,
+            vectors_usable: u64::from(vectors_usable(cpu)),
+            vectors_loaded: 0,
             until: cpu.count.0 + left,
             code: self.buffer.execute() as u64,
             ran: Ran::Chained,

@@ -12,6 +12,8 @@ use x86::Vcpu;
 use x86::interp::Ran;
 use x86::memory::tlb::{DATA_VIEWS, FastFetch, FastTables, FastView};
 use x86::segment::Segment;
+use x86::vcpu::cr;
+use x86::vector::state::VectorState;
 
 /// Where a guest register lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +57,6 @@ pub const CPU: Mem = Mem::base(RSP, 52);
 pub const INDEX_MASK: Mem = Mem::base(RSP, 60);
 /// Mask of the bits of a distance from a page that must be clear for aligned 16-byte operands.
 pub const ALIGN16_MASK: Mem = Mem::base(RSP, 68);
-/// The same for 32 bytes.
-pub const ALIGN32_MASK: Mem = Mem::base(RSP, 76);
 /// RIP to leave with.
 pub const RIP: Mem = Mem::base(RSP, 84);
 /// Where to go on.
@@ -71,6 +71,10 @@ pub const COUNT31_MASK: Mem = Mem::base(RSP, 116);
 pub const COUNT63_MASK: Mem = Mem::base(RSP, 124);
 /// A value that must survive an address check.
 pub const KEPT: Mem = Mem::base(RSP, 132);
+/// 1 while the host's vector registers and MXCSR are the guest's, else 0.
+pub const VECTORS: Mem = Mem::base(RSP, 140);
+/// MXCSR of the program around translated code.
+pub const HOST_MXCSR: Mem = Mem::base(RSP, 148);
 /// Bytes of the frame, from an aligned address down.
 pub const FRAME_BYTES: i32 = 192;
 /// What is added to that to make RSP.
@@ -102,9 +106,29 @@ pub struct Context {
     pub until: u64,
     /// Start of the executable code.
     pub code: u64,
+    /// 1 if the guest's vector registers may be used natively, see [`vectors_usable`]; else 0.
+    pub vectors_usable: u64,
+    /// 1 if they were in the host's when the run of translated code was interrupted.
+    pub vectors_loaded: u64,
     /// What became of the instruction that ended the run of translated code.
     pub ran: Ran,
 }
+
+/// True if SSE instructions raise nothing before they look at their operands, and no floating-point
+/// exception that they meet is unmasked.
+pub fn vectors_usable(cpu: &Vcpu) -> bool {
+    const MASKS: u32 = 0x1f80;
+    let enabled = cpu.cr0 & (cr::CR0_EM | cr::CR0_TS) == 0 && cpu.cr4 & cr::CR4_OSFXSR != 0;
+    enabled && cpu.vector.mxcsr & MASKS == MASKS
+}
+
+/// Offset of an XMM register in [`Vcpu`].
+pub const fn xmm_offset(register: u8) -> i32 {
+    (offset_of!(Vcpu, vector) + offset_of!(VectorState, ymm) + 32 * register as usize) as i32
+}
+
+/// Offset of MXCSR in [`Vcpu`].
+pub const MXCSR_OFFSET: i32 = (offset_of!(Vcpu, vector) + offset_of!(VectorState, mxcsr)) as i32;
 
 /// Offset of a guest register in [`Vcpu`].
 pub const fn gpr_offset(register: u8) -> i32 {

@@ -2,7 +2,7 @@
 //! translation for, and accesses to memory that miss the TLB's fast tags.
 #![allow(unsafe_code)]
 
-use crate::layout::{BUDGET_BIAS, Context};
+use crate::layout::{BUDGET_BIAS, Context, vectors_usable};
 use x86::InsnCount;
 use x86::fault::Flow;
 use x86::flags::{self, LazyFlags};
@@ -56,7 +56,9 @@ pub unsafe extern "sysv64" fn execute(context: *mut Context, site: u64) -> u64 {
     env.leave = false;
     env.extra_steps = 0;
     let outcome = (site.op.exec)(cpu, env, &site.op);
-    if outcome == Ok(Flow::Next) && !env.leave && cpu.mode.view == site.view && site.resume != 0 {
+    context.vectors_usable = u64::from(vectors_usable(cpu));
+    let as_before = cpu.mode.view == site.view && context.vectors_usable >= context.vectors_loaded;
+    if outcome == Ok(Flow::Next) && !env.leave && as_before && site.resume != 0 {
         context.flags = pack_flags(cpu.lazy);
         return context.code + u64::from(site.resume);
     }

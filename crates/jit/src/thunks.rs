@@ -15,6 +15,8 @@ pub struct Thunks {
     pub slow: u32,
     /// Leaves with the word in ECX; RIP is in the frame if the word says so.
     pub exit: u32,
+    /// Loads the guest's vector registers and returns, or leaves before the block whose word is in R10D.
+    pub vectors: u32,
 }
 
 const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -55,7 +57,9 @@ pub fn emit(asm: &mut Asm) -> Thunks {
     asm.op_reg(false, &[0x8b], RAX, RCX);
     asm.land_long(leave_place);
     emit_leave(asm);
-    Thunks { enter, slow, exit }
+    let vectors = asm.here();
+    emit_vectors(asm, exit);
+    Thunks { enter, slow, exit, vectors }
 }
 
 /// Makes the frame, from the context in RDI and the code's address in RSI; falls into the restoring.
@@ -76,13 +80,15 @@ fn emit_enter(asm: &mut Asm) {
     for (slot, mask) in [
         (layout::INDEX_MASK, 0x3f_f000),
         (layout::ALIGN16_MASK, !0xfffu64 | 15),
-        (layout::ALIGN32_MASK, !0xfffu64 | 31),
         (layout::COUNT31_MASK, 31),
         (layout::COUNT63_MASK, 63),
     ] {
         asm.constant(RAX, mask);
         asm.store(slot, RAX);
     }
+    asm.constant(RAX, 0);
+    asm.store(layout::VECTORS, RAX);
+    asm.op_mem(false, &[0x0f, 0xae], 3, layout::HOST_MXCSR);
     asm.load(RAX, Mem::base(RDI, offset_of!(Context, cpu) as i32));
     asm.store(layout::CPU, RAX);
     asm.load(RAX, Mem::base(RDI, offset_of!(Context, page_rip) as i32));
@@ -92,6 +98,9 @@ fn emit_enter(asm: &mut Asm) {
 /// Loads the guest's registers and flags and goes on at [`layout::RESUME`].
 fn emit_restore(asm: &mut Asm) {
     asm.load(R10, layout::CPU);
+    let none = skip_without_vectors(asm);
+    move_vectors(asm, true);
+    asm.land_long(none);
     asm.load(R11, layout::CONTEXT);
     asm.load(R15, context(offset_of!(Context, budget)));
     asm.load(RAX, context(offset_of!(Context, flags)));
@@ -131,6 +140,48 @@ fn emit_save(asm: &mut Asm) {
     asm.store(context(offset_of!(Context, budget)), R15);
     asm.load(RAX, layout::PAGE_RIP);
     asm.store(context(offset_of!(Context, page_rip)), RAX);
+    asm.load(RAX, layout::VECTORS);
+    asm.store(context(offset_of!(Context, vectors_loaded)), RAX);
+    let none = skip_without_vectors(asm);
+    move_vectors(asm, false);
+    asm.op_mem(false, &[0x0f, 0xae], 2, layout::HOST_MXCSR);
+    asm.land_long(none);
+}
+
+/// Jumps over what comes if the vector registers are the host's own. Changes flags.
+fn skip_without_vectors(asm: &mut Asm) -> u32 {
+    asm.op_mem(true, &[0x83], 7, layout::VECTORS);
+    asm.byte(0);
+    asm.jcc_later(4)
+}
+
+/// Loads or stores all XMM registers and MXCSR, at the vCPU in R10.
+fn move_vectors(asm: &mut Asm, load: bool) {
+    for register in 0..16 {
+        let opcode = if load { 0x10 } else { 0x11 };
+        asm.op_mem(false, &[0x0f, opcode], register, Mem::base(R10, layout::xmm_offset(register)));
+    }
+    asm.op_mem(false, &[0x0f, 0xae], if load { 2 } else { 3 }, Mem::base(R10, layout::MXCSR_OFFSET));
+}
+
+/// See [`Thunks::vectors`]. Called, with flags that must stay.
+fn emit_vectors(asm: &mut Asm, exit: u32) {
+    // The frame is eight bytes further up: there is a return address below it.
+    let framed = |slot: Mem| Mem { disp: slot.disp + 8, ..slot };
+    asm.load(R11, framed(layout::CONTEXT));
+    asm.load(RCX, context(offset_of!(Context, vectors_usable)));
+    let unusable = asm.jrcxz();
+    let usable = asm.jmp_later();
+    asm.land(unusable);
+    asm.lea(RSP, Mem::base(RSP, 8));
+    asm.mov(RCX, R10);
+    asm.jmp(exit);
+    asm.land_long(usable);
+    asm.load(R10, framed(layout::CPU));
+    move_vectors(asm, true);
+    asm.constant(RCX, 1);
+    asm.store(framed(layout::VECTORS), RCX);
+    asm.byte(0xc3);
 }
 
 /// Goes back to the caller.

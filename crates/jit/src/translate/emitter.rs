@@ -138,13 +138,28 @@ impl<'a> Emitter<'a> {
     }
 
     /// The way out when the budget is too small, and the entry, which charges for the block.
-    pub fn head(&mut self) -> u32 {
+    ///
+    /// With `vectors` the entry also makes sure that the host's vector registers are the guest's.
+    pub fn head(&mut self, vectors: bool) -> u32 {
+        let word = u64::from(self.at.id) << leave::BITS | leave::EXPIRED;
         let expired = self.asm.here();
-        self.leave(u64::from(self.at.id) << leave::BITS | leave::EXPIRED);
+        self.leave(word);
+        let load = self.asm.here();
+        let mut back = None;
+        if vectors {
+            self.asm.constant(R10, word);
+            self.asm.call(self.at.thunks.vectors);
+            back = Some(self.asm.jmp_later());
+        }
         self.entry = self.asm.here();
         self.asm.lea(R15, Mem::base(R15, -i32::from(self.len)));
         self.asm.rorx(RCX, R15, 32);
         self.asm.jecxz_back(expired);
+        if let Some(back) = back {
+            self.asm.load(RCX, layout::VECTORS);
+            self.asm.jrcxz_back(load);
+            self.asm.land_long(back);
+        }
         self.entry
     }
 
@@ -200,6 +215,7 @@ impl<'a> Emitter<'a> {
             Bsf | Bsr | Bt | Bts | Btr | Btc => self.bits(),
             Jmp | Call | Ret => self.jump(),
             _ if self.item.insn.is_jcc_short_or_near() => self.conditional_jump(),
+            _ if super::vector::is_native(&self.item) => self.vector(),
             _ => self.plain(),
         }
     }

@@ -26,6 +26,16 @@ impl Emitter<'_> {
         self.finish_check(site);
     }
 
+    /// The same for an operand of 16 bytes that must be aligned.
+    pub fn check_aligned(&mut self, address: u8, access: Access, site: u32) {
+        self.asm.pext(R11, address, layout::INDEX_MASK);
+        let tags = layout::tag_offset(self.at.view, access == Access::Write);
+        self.asm.load(RCX, Mem::table(R11, tags));
+        self.asm.lea(RCX, Mem::sum(address, RCX));
+        self.asm.pext(RCX, RCX, layout::ALIGN16_MASK);
+        self.finish_check(site);
+    }
+
     fn finish_check(&mut self, site: u32) {
         let hit = self.asm.jrcxz();
         self.slow(site);

@@ -13,6 +13,7 @@ mod muldiv;
 mod plain;
 mod shifts;
 mod stack;
+mod vector;
 
 use crate::cache::Link;
 use crate::host::Host;
@@ -140,7 +141,7 @@ fn emit(
     links: &mut Vec<Link>,
 ) -> Result<(Vec<u8>, u32), Untranslated> {
     let mut emitter = Emitter::new(place, &run.items, sites, links);
-    let entry = emitter.head();
+    let entry = emitter.head(run.items.iter().any(vector::is_native));
     for (idx, (item, &live)) in run.items.iter().zip(live).enumerate() {
         emitter.begin(item, idx as u16, live);
         emitter.instruction()?;

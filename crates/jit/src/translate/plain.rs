@@ -28,7 +28,7 @@ fn uses(mnemonic: Mnemonic) -> Option<[Use; 2]> {
         Add | Or | Adc | Sbb | And | Sub | Xor | Inc | Dec | Neg | Not | Bswap => [Change, Read],
         Cmp | Test => [Read, Read],
         Xchg | Xadd => [Change, Change],
-        Cmpxchg => [Change, Read],
+        Cmpxchg | Crc32 => [Change, Read],
         _ => return None,
     })
 }
@@ -91,12 +91,16 @@ impl Emitter<'_> {
     /// Renames the memory operand of `host`, address checked. Returns what registers are left.
     fn memory_operand(&mut self, host: &mut Instruction, access: Access) -> Result<Scratch, Untranslated> {
         let bytes = host.memory_size().size();
-        if !matches!(bytes, 1 | 2 | 4 | 8) {
+        if !matches!(bytes, 1 | 2 | 4 | 8 | 16) {
             return Err(Untranslated);
         }
         let site = self.site();
         let address = self.address()?;
-        self.check(address, bytes, access, site);
+        if bytes == 16 && x86::vector::sse_alignment(&self.item.insn) != 0 {
+            self.check_aligned(address, access, site);
+        } else {
+            self.check(address, bytes, access, site);
+        }
         let registers = (0..host.op_count()).filter(|&i| host.op_kind(i) == OpKind::Register);
         let registers: Vec<Register> = registers.map(|i| host.op_register(i)).collect();
         if registers.iter().any(|&register| is_high_byte(register)) {
@@ -123,6 +127,9 @@ impl Emitter<'_> {
                 continue;
             }
             let guest = host.op_register(i);
+            if guest.is_xmm() {
+                continue;
+            }
             if !guest.is_gpr() {
                 return Err(Untranslated);
             }

@@ -51,6 +51,11 @@ pub fn prepare(model: CpuModel) -> Result<(), HostError> {
     Ok(code_buffer::prepare()?)
 }
 
+/// The address bits of the memory operand of `insn`, a legacy SSE instruction, that must be zero.
+pub fn sse_alignment(insn: &Instruction) -> u8 {
+    shape::alignment(insn, insn.memory_size().size(), false)
+}
+
 /// The code of a vector instruction, with the fields of `op` filled in; `None` if `insn`
 /// is not one.
 ///
