@@ -1,6 +1,7 @@
 //! Debian's kernel in the test's own process, with a script that its init runs and a 32-bit program.
 
 use std::fs;
+use std::path::PathBuf;
 
 use machine::{BootSource, EngineKind, Machine, MachineConfig};
 use x86::CpuModel;
@@ -96,6 +97,11 @@ impl Debian {
         self
     }
 
+    /// The initial RAM disk, for a run of the program.
+    pub fn initrd(&self) -> &[u8] {
+        &self.initrd
+    }
+
     /// The machine without a kernel, for a saved state.
     pub fn empty_machine(&self) -> Machine {
         Machine::new(self.config).expect("the configuration is a possible one")
@@ -120,6 +126,11 @@ impl Debian {
         machine.load(&source).expect("Debian's kernel and initrd can be loaded");
         machine
     }
+}
+
+/// The kernel's file, for a run of the program.
+pub fn kernel_file() -> PathBuf {
+    guest_directory().join("vmlinuz")
 }
 
 /// Demands that the console shows what the commands print.

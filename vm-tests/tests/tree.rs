@@ -1,0 +1,340 @@
+//! The tree of a VM by way of the program: nodes made from outside and from inside the guest, branches, replays,
+//! deletion to the byte, and processes that are killed in the middle of it.
+
+mod recording_support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use recording_support::{Program, TYPED, echo, json, scratch, scribbler};
+use serde_json::Value;
+use vm_tests::debian::Debian;
+use vm_tests::{Outcome, Rng, program};
+
+/// A tree in a new directory, which is removed at the end.
+struct Tree(String);
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Tree {
+    fn new() -> Self {
+        Tree(scratch("tree"))
+    }
+
+    /// `DIR:NODE`.
+    fn node(&self, name: &str) -> String {
+        format!("{}:{name}", self.0)
+    }
+
+    fn nodes(&self) -> Vec<Value> {
+        let drawn = Program::new(&["tree", &self.0, "--json"]).run().expect_status(0).console;
+        drawn.lines().map(json).collect()
+    }
+
+    fn find(&self, name: &str) -> Value {
+        self.nodes()
+            .into_iter()
+            .find(|node| node["name"] == name || node["id"] == name)
+            .unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    fn parent_of(&self, name: &str) -> Option<String> {
+        let parent = self.find(name)["parent"].clone();
+        let parent = self.nodes().into_iter().find(|node| node["id"] == parent)?;
+        parent["name"].as_str().map(str::to_owned)
+    }
+
+    fn bytes(&self) -> u64 {
+        files_below(Path::new(&self.0)).iter().map(|path| fs::metadata(path).expect("a file").len()).sum()
+    }
+
+    /// Deletes a node, and demands that as many bytes come free as the tree says that only it uses.
+    fn delete(&self, name: &str) {
+        let (only_it, before) = (self.find(name)["only_it_bytes"].as_u64().expect("a number"), self.bytes());
+        let said = json(&Program::new(&["tree", &self.0, "--json", "delete", name]).run().expect_status(0).console);
+        assert_eq!(before - self.bytes(), only_it, "{name}");
+        assert_eq!(said["bytes"], only_it, "{name}");
+        let rest = json(&Program::new(&["tree", &self.0, "--json", "gc"]).run().expect_status(0).console);
+        assert_eq!(rest["bytes"], 0, "{name} left something behind");
+    }
+
+    /// The digest of a snapshot's machine.
+    fn digest(&self, name: &str) -> String {
+        self.digest_of(&self.find(name))
+    }
+
+    fn digest_of(&self, node: &Value) -> String {
+        let at = node["position"]["insns"].to_string();
+        let from = self.node(node["id"].as_str().expect("an id"));
+        let outcome = Program::new(&["run", "--from", &from, "--max-insns", &at, "--digest"]).run().expect_status(8);
+        outcome.digest.expect("a digest")
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// Replays a node, which must end as `run` did.
+fn replays(tree: &Tree, name: &str, run: &Outcome) {
+    let replay = Program::new(&["replay", &tree.node(name), "--digest"]).run().expect_status(0);
+    assert_eq!((&replay.digest, &replay.console), (&run.digest, &run.console), "{name}");
+    assert!(replay.errors.contains("matched"), "{}", replay.errors);
+}
+
+fn ctl(socket: &str, arguments: &[&str]) -> Value {
+    for _ in 0..1200 {
+        let outcome = Program::new(&[&["ctl", socket, "--json"], arguments].concat()).run();
+        if outcome.status == Some(0) {
+            return json(&outcome.console);
+        }
+        assert!(outcome.errors.contains("no session listens"), "{arguments:?}: {}", outcome.errors);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the control socket never answered");
+}
+
+fn quit(mut child: Child, socket: &str) {
+    ctl(socket, &["quit"]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(10));
+}
+
+/// What the guest's init runs. Each branch gets another line.
+const SCRIPT: &str = "
+echo before: $(chronoctl status)
+chronoctl mark here
+chronoctl snapshot ready
+read line
+echo branch $line: $(chronoctl status)
+chronoctl snapshot deep
+echo position $(chronoctl position)
+poweroff -f
+";
+
+#[test]
+fn debian_branches_from_a_snapshot_that_it_took_itself() {
+    let (tree, socket, initrd) = (Tree::new(), scratch("socket"), scratch("initrd"));
+    let debian = Debian::with_script(SCRIPT);
+    fs::write(&initrd, debian.initrd()).expect("the scratch directory can be written");
+    let kernel = vm_tests::debian::kernel_file();
+    let kernel = kernel.to_str().expect("a plain path");
+    let machine =
+        ["run", "--kernel", kernel, "--initrd", &initrd, "--append", "console=ttyS0 quiet", "--memory", "256M"];
+    let session = ["--clock", "virtual", "--tree", &tree.0, "--record", "boot", "--control", &socket];
+    let child = Program::new(&[machine.as_slice(), &session].concat()).spawn();
+    ctl(&socket, &["status"]);
+    for _ in 0..2400 {
+        if tree.nodes().iter().any(|node| node["name"] == "ready") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let outside = ctl(&socket, &["snapshot", "ready"]);
+    assert_eq!(outside["name"], "ready-2", "the guest has taken the name");
+    let status = ctl(&socket, &["status"]);
+    assert_eq!(status["recording"]["node"], tree.find("boot")["id"]);
+    quit(child, &socket);
+
+    let branch = |name: &str, line: &str| {
+        let options = ["run", "--from", &tree.node("ready"), "--record", name, "--digest", "--no-reboot"];
+        Program::new(&options).stdin_file(line).run().expect_status(0)
+    };
+    let (one, two) = (branch("one", "1\n"), branch("two", "second\n"));
+    assert!(one.console.contains("branch 1: recorded"), "{}", one.console);
+    assert!(two.console.contains("branch second: recorded"), "{}", two.console);
+    let unrecorded = ["run", "--from", &tree.node("ready"), "--digest", "--no-reboot"];
+    let unrecorded = Program::new(&unrecorded).stdin_file("1\n").run().expect_status(0);
+    assert!(unrecorded.console.contains("branch 1: not recorded"), "{}", unrecorded.console);
+
+    // The answers that the guest got come again: it cannot tell that it is replayed.
+    replays(&tree, "one", &one);
+    replays(&tree, "two", &two);
+    Program::new(&["verify", &tree.node("boot")]).run().expect_status(0);
+    let parents = ["ready", "ready-2", "one", "two", "deep", "deep-2", "deep-3"].map(|name| tree.parent_of(name));
+    let expected = ["boot", "boot", "ready", "ready", "one", "two", "ready"];
+    assert_eq!(parents.each_ref().map(|parent| parent.as_deref().expect("a parent")), expected);
+    // A branch costs what it changes.
+    assert!(tree.find("one")["recording_bytes"].as_u64() < Some(1 << 20));
+
+    // Another branch from the middle of one; the old path stays.
+    let options = ["replay", &tree.node("two"), "--to", "50%", "--go-live", "--record", "three", "--digest"];
+    let three = Program::new(&options).run().expect_status(0);
+    assert_eq!(tree.parent_of("three").as_deref(), Some("two"));
+    let alone = Program::new(&["replay", &tree.node("three"), "--digest"]).run().expect_status(0);
+    assert_eq!(alone.digest, three.digest);
+    replays(&tree, "two", &two);
+
+    let drawn = Program::new(&["tree", &tree.0]).run().expect_status(0).console;
+    assert!(drawn.starts_with("boot ") && drawn.contains("└─ ") && drawn.contains("├─ "), "{drawn}");
+    assert!(drawn.contains('┬'), "branches leave recordings somewhere: {drawn}");
+
+    // One path goes, with all that only it used; the others stay as they were.
+    for name in ["one", "deep", "ready"] {
+        tree.delete(name);
+    }
+    replays(&tree, "two", &two);
+    assert_eq!(tree.parent_of("two").as_deref(), Some("boot"));
+    Program::new(&["verify", &tree.node("boot")]).run().expect_status(0);
+    Program::new(&["run", "--from", &tree.node("deep-2"), "--no-reboot"]).run().expect_status(0);
+    while let Some(node) = tree.nodes().pop() {
+        tree.delete(node["id"].as_str().expect("an id"));
+    }
+    assert_eq!(tree.bytes(), 0);
+}
+
+/// A machine under way that keeps `tree`, with a control socket.
+fn controlled(tree: &Tree, kernel: &Path, more: &[&str]) -> (Child, String) {
+    let socket = scratch("socket");
+    let kernel = kernel.to_str().expect("a plain path");
+    let options = ["run", "--kernel", kernel, "--memory", "32M", "--tree", &tree.0, "--control", &socket];
+    (Program::new(&[options.as_slice(), more].concat()).spawn(), socket)
+}
+
+#[test]
+fn names_are_nodes_and_paths_are_files() {
+    let tree = Tree::new();
+    let kernel = scribbler(u32::MAX);
+    let (child, socket) = controlled(&tree, &kernel, &[]);
+    let file = scratch("file.cvr");
+    assert_eq!(ctl(&socket, &["snapshot", "first"])["name"], "first");
+    let taken = ctl(&socket, &["snapshot", &file]);
+    assert_eq!(taken["file"], file.as_str());
+    let started = ctl(&socket, &["record", "start"]);
+    assert_eq!(started["name"], "recording");
+    let refused = Program::new(&["ctl", &socket, "record", "start", "other"]).run().expect_status(2);
+    assert!(refused.errors.contains("already"), "{}", refused.errors);
+    let refused = Program::new(&["tree", &tree.0, "delete", "recording"]).run().expect_status(2);
+    assert!(refused.errors.contains("is being recorded"), "{}", refused.errors);
+    let refused = Program::new(&["ctl", &socket, "snapshot", "a:b"]).run().expect_status(2);
+    assert!(refused.errors.contains("name"), "{}", refused.errors);
+    assert_eq!(ctl(&socket, &["snapshot", "first"])["name"], "first-2");
+    ctl(&socket, &["pause"]);
+    assert_eq!(ctl(&socket, &["snapshot", "paused"])["state"], "paused");
+    ctl(&socket, &["resume"]);
+    ctl(&socket, &["record", "stop"]);
+    assert_eq!(ctl(&socket, &["record", "start", "again"])["name"], "again");
+    quit(child, &socket);
+    let parents = ["recording", "first-2", "paused", "again"].map(|name| tree.parent_of(name));
+    let expected = ["first", "recording", "recording", "recording"];
+    assert_eq!(parents.each_ref().map(|parent| parent.as_deref().expect("a parent")), expected);
+    for name in ["recording", "again"] {
+        Program::new(&["verify", &tree.node(name)]).run().expect_status(0);
+    }
+    // A snapshot is where the recording was.
+    let at = tree.find("paused")["position"]["insns"].to_string();
+    let replayed = Program::new(&["replay", &tree.node("recording"), "--to", &at, "--digest"]).run().expect_status(0);
+    assert_eq!(replayed.digest, Some(tree.digest("paused")));
+    fs::remove_file(file).expect("the snapshot is a file");
+}
+
+#[test]
+fn a_recording_away_from_its_tree_says_what_it_needs_and_packs() {
+    let tree = Tree::new();
+    let kernel = echo();
+    let kernel = kernel.to_str().expect("a plain path");
+    let options = ["run", "--kernel", kernel, "--debug-exit", "--digest", "--tree", &tree.0, "--record", "echo"];
+    let run = Program::new(&options).stdin_file(TYPED).run().expect_status(1);
+    replays(&tree, "echo", &run);
+    let id = tree.find("echo")["id"].as_str().expect("an id").to_owned();
+    // By the beginning of its id, and by its file.
+    replays(&tree, &id[..6], &run);
+    let inside = format!("{}/recordings/{id}.cvr", tree.0);
+    Program::new(&["replay", &inside]).run().expect_status(0);
+    let (alone, packed) = (scratch("alone.cvr"), scratch("packed.cvr"));
+    fs::copy(&inside, &alone).expect("copied");
+    let info = json(&Program::new(&["info", &alone, "--json"]).run().expect_status(0).console);
+    assert_eq!(info["inputs"]["serial"], TYPED.len());
+    let refused = Program::new(&["replay", &alone]).run().expect_status(2);
+    assert!(refused.errors.contains("chronovisor pack") && refused.errors.contains(&tree.0), "{}", refused.errors);
+    Program::new(&["pack", &tree.node("echo"), "-o", &packed]).run().expect_status(0);
+    let replay = Program::new(&["replay", &packed, "--digest"]).run().expect_status(0);
+    assert_eq!(replay.digest, run.digest);
+
+    for (arguments, sentence) in [
+        (vec!["run", "--from", &tree.node("echo")], "is a recording"),
+        (vec!["run", "--from", &tree.node("none")], "no node"),
+        (vec!["run", "--from", "/nowhere:x"], "has no tree"),
+        (vec!["run", "--from", &tree.node("echo"), "--memory", "1G"], "cannot be used with"),
+        (vec!["tree", "/nowhere"], "has no tree"),
+        (vec!["tree", &tree.0, "rename", "echo", "a/b"], "cannot be a node's name"),
+    ] {
+        let refused = Program::new(&arguments).run().expect_status(2);
+        assert!(refused.errors.contains(sentence), "{arguments:?}: {}", refused.errors);
+    }
+    Program::new(&["tree", &tree.0, "rename", "echo", "the echo"]).run().expect_status(0);
+    replays(&tree, "the echo", &run);
+    for file in [alone, packed] {
+        fs::remove_file(file).expect("it is there");
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_a_tree_that_opens() {
+    let times = if std::env::var_os("CHRONOVISOR_LONG").is_some() { 100 } else { 4 };
+    let mut rng = Rng::new(7);
+    let tree = Tree::new();
+    let kernel = scribbler(u32::MAX);
+    for time in 0..times {
+        let (mut child, socket) = controlled(&tree, &kernel, &["--record", "run"]);
+        ctl(&socket, &["status"]);
+        let snapshots = Command::new(program()).args(["ctl", &socket, "snapshot", "s"]).stderr(Stdio::null()).spawn();
+        std::thread::sleep(Duration::from_millis(rng.below(150)));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        snapshots.expect("ctl starts").wait().expect("it ends");
+        for node in tree.nodes() {
+            let name = node["id"].as_str().expect("an id");
+            match node["kind"].as_str() {
+                Some("snapshot") => drop(tree.digest_of(&node)),
+                _ if node["cut_short"].is_null() => {}
+                _ => drop(Program::new(&["verify", &tree.node(name)]).run().expect_status(0)),
+            }
+        }
+        Program::new(&["tree", &tree.0, "gc"]).run().expect_status(0);
+        let unfinished =
+            files_below(Path::new(&tree.0)).into_iter().filter(|path| path.extension().is_some_and(|e| e == "new"));
+        assert_eq!(unfinished.count(), 0, "{time}");
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_deleting_the_others_stay() {
+    let times = if std::env::var_os("CHRONOVISOR_LONG").is_some() { 100 } else { 6 };
+    let mut rng = Rng::new(8);
+    let tree = Tree::new();
+    let kernel = scribbler(u32::MAX);
+    let (child, socket) = controlled(&tree, &kernel, &[]);
+    for number in 0..8 {
+        ctl(&socket, &["snapshot", &format!("s{number}")]);
+    }
+    quit(child, &socket);
+    let digests: Vec<String> = (0..8).map(|number| tree.digest(&format!("s{number}"))).collect();
+    for time in 0..times {
+        let name = format!("s{}", time % 8);
+        let delete = Command::new(program())
+            .args(["tree", &tree.0, "delete", &name])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        let mut delete = delete.expect("tree starts");
+        std::thread::sleep(Duration::from_micros(rng.below(60_000)));
+        delete.kill().expect("it can be killed");
+        delete.wait().expect("it ends");
+        for node in tree.nodes() {
+            let number: usize = node["name"].as_str().expect("a name")[1..].parse().expect("a number");
+            assert_eq!(tree.digest_of(&node), digests[number], "s{number} after {name} was being deleted");
+        }
+        Program::new(&["tree", &tree.0, "gc"]).run().expect_status(0);
+    }
+    for node in tree.nodes() {
+        tree.delete(node["name"].as_str().expect("a name"));
+    }
+    assert_eq!(tree.bytes(), 0);
+}
