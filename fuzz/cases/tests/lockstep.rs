@@ -5,7 +5,9 @@
 
 use fuzz_cases::lockstep::compare::Pair;
 use fuzz_cases::lockstep::crossing::Crossings;
-use fuzz_cases::lockstep::engines::{interpreter, translator, translator_missing};
+use fuzz_cases::lockstep::engines::{
+    interpreter, translator, translator_in_short_blocks, translator_missing, warming_translator,
+};
 use fuzz_cases::lockstep::flags::FlagPairs;
 use fuzz_cases::lockstep::run::{Event, Manner, NewEngine, Start};
 use fuzz_cases::lockstep::stream::{Mix, Streams};
@@ -207,19 +209,21 @@ fn a_wrong_engine_is_found_and_led_back_to_its_step() {
 
 #[test]
 fn the_interpreter_in_pieces() {
-    streams(interpreter, 60);
+    streams(interpreter, 40);
     interrupts(interpreter, 3);
     programs(interpreter, 1);
 }
 
 #[test]
 fn streams_on_the_translator() {
-    translated(|engine| streams(engine, 300));
+    translated(|engine| streams(engine, 200));
+    translated(|_| streams(translator_in_short_blocks, 40));
+    translated(|_| streams(warming_translator, 40));
 }
 
 #[test]
 fn interrupts_at_each_step_on_the_translator() {
-    translated(|engine| interrupts(engine, 40));
+    translated(|engine| interrupts(engine, 24));
 }
 
 #[test]
@@ -234,5 +238,6 @@ fn no_room_left_in_the_translator() {
 
 #[test]
 fn programs_on_the_translator() {
-    translated(|engine| programs(engine, 4));
+    translated(|engine| programs(engine, 3));
+    translated(|_| programs(warming_translator, 1));
 }

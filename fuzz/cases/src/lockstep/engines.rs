@@ -8,12 +8,28 @@ pub fn interpreter() -> Box<dyn Engine> {
     Box::new(Interpreter::new())
 }
 
-/// The translator.
+/// The translator, translating all code when it first meets it.
 ///
 /// # Panics
 /// If this host cannot run it: ask [`translator_missing`] first.
 pub fn translator() -> Box<dyn Engine> {
     Box::new(Translator::eager(64).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The same in blocks of two instructions at most.
+///
+/// # Panics
+/// If this host cannot run it: ask [`translator_missing`] first.
+pub fn translator_in_short_blocks() -> Box<dyn Engine> {
+    Box::new(Translator::eager(2).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The translator as it is used, which interprets code that is seldom run.
+///
+/// # Panics
+/// If this host cannot run it: ask [`translator_missing`] first.
+pub fn warming_translator() -> Box<dyn Engine> {
+    Box::new(Translator::new().unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// Why this host cannot run the translator, if it cannot.
