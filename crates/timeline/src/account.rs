@@ -8,6 +8,11 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::policy::{Decision, Policy, Usage};
 use crate::worker::Report;
 
+/// Packing is worth waking the worker for from this much time on.
+const LEAST_PACKING_NS: u64 = 500_000;
+/// For longer the log need not wait.
+const MOST_PACKING_NS: u64 = 20_000_000;
+
 /// Processor time of this thread so far, in nanoseconds.
 pub fn thread_ns() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -22,14 +27,12 @@ pub struct Account {
     report: Report,
     /// [`thread_ns`] up to which this thread's time is accounted for.
     here_ns: u64,
-    /// Pages of the last checkpoint, and what copying them took, until the worker has saved them.
-    copied: Option<(u64, u64)>,
 }
 
 impl Account {
     /// Nothing spent yet.
     pub fn new(policy: Policy) -> Self {
-        Account { policy, initial_bytes: None, report: Report::default(), here_ns: thread_ns(), copied: None }
+        Account { policy, initial_bytes: None, report: Report::default(), here_ns: thread_ns() }
     }
 
     /// This thread's time since the last call.
@@ -49,7 +52,6 @@ impl Account {
         let ns = self.lap();
         self.policy.begin(pages);
         self.policy.pay(ns);
-        self.copied = Some((pages, ns));
     }
 
     /// Since then the recorder did other things, which the guest does not pay for.
@@ -63,16 +65,13 @@ impl Account {
         if self.initial_bytes.is_none() {
             // The initial state has to be, whatever it costs.
             self.initial_bytes = (report.checkpoint_bytes > 0).then_some(report.checkpoint_bytes);
-            self.copied = None;
             return;
         }
         let ns = report.busy_ns.saturating_sub(before.busy_ns);
         self.policy.pay(ns.saturating_add(report.thinning_ns.saturating_sub(before.thinning_ns)));
-        if let Some((pages, copying_ns)) = self.copied.take() {
-            let written = |report: &Report| report.checkpoint_bytes + report.thinned_bytes;
-            let bytes = written(&report).saturating_sub(written(&before));
-            self.policy.learn(pages, ns.saturating_add(copying_ns), bytes);
-        }
+        let written = |report: &Report| report.checkpoint_bytes + report.thinned_bytes;
+        let bytes = written(&report).saturating_sub(written(&before));
+        self.policy.learn(report.packed_pages - before.packed_pages, ns, bytes);
         self.policy.widen(report.interval);
     }
 
@@ -88,7 +87,18 @@ impl Account {
 
     fn usage(&self) -> Usage {
         let initial_bytes = self.initial_bytes.unwrap_or(0);
-        let used_bytes = self.report.checkpoint_bytes.saturating_sub(initial_bytes);
-        Usage { initial_bytes, used_bytes, is_thinned: self.report.is_thinned }
+        let Report { checkpoint_bytes, put_off_bytes, is_thinned, .. } = self.report;
+        Usage { initial_bytes, used_bytes: checkpoint_bytes.saturating_sub(initial_bytes), put_off_bytes, is_thinned }
+    }
+
+    /// Processor time that may go into packing now, if that is enough to begin, in nanoseconds.
+    pub fn spendable_ns(&self) -> Option<u64> {
+        let ns = u64::try_from(self.policy.credit_ns()).unwrap_or(0).min(MOST_PACKING_NS);
+        (ns >= LEAST_PACKING_NS).then_some(ns)
+    }
+
+    /// Whether checkpoints are saved at once, whatever that costs.
+    pub fn is_at_any_price(&self) -> bool {
+        self.policy.is_at_any_price()
     }
 }

@@ -12,6 +12,7 @@ use crate::format::log::{self, Event};
 use crate::format::records::{CheckpointKind, CheckpointRecord, ConfigRecord, EndReason, EndRecord, RecordingHeader};
 use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
 use crate::page_map::Page;
+use crate::page_set::PageSet;
 use crate::sink::Sink;
 use crate::thinning::{Saved, Thinner};
 use crate::writer::Writer;
@@ -37,6 +38,8 @@ pub struct Checkpoint {
     pub config: Option<ConfigRecord>,
     /// Where the machine's own counts begin.
     pub base: Position,
+    /// How many events come before it; `None`: all that were given.
+    pub events_before: Option<u64>,
 }
 
 /// Writes a recording.
@@ -145,7 +148,7 @@ impl Encoder {
 
     /// Appends a checkpoint; events that come before it were given to [`Self::log`] already. Gives its digest.
     pub fn checkpoint(&mut self, checkpoint: Checkpoint) -> [u8; 32] {
-        let Checkpoint { position, kind, state, pages, bytes, config, base } = checkpoint;
+        let Checkpoint { position, kind, state, pages, bytes, config, base, events_before } = checkpoint;
         if kind == CheckpointKind::Restart {
             let cleared = self.clear_all_but(&pages);
             self.changes.extend(cleared.into_iter().map(|page| (page, 0)));
@@ -158,7 +161,7 @@ impl Encoder {
         let mut record = CheckpointRecord {
             position: Some(position.into()),
             kind: kind.into(),
-            events_before: self.events,
+            events_before: events_before.unwrap_or(self.events),
             digest: digest.to_vec(),
             state: Some(state),
             config,
@@ -212,10 +215,21 @@ impl Encoder {
         }
     }
 
-    /// The digest of the machine with this state, if `pages` are those that may have changed since the last checkpoint.
-    pub fn digest_of(&mut self, state: &MachineState, pages: &[u64], bytes: &[u8]) -> [u8; 32] {
-        for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
-            self.hashes.set(page, hash(bytes));
+    /// Events that were given.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The digest of the machine with this state, if `changes` are the pages (indexes, and bytes one after the other)
+    /// that may have changed since the last checkpoint, the latest last. No checkpoint can come after it.
+    pub fn digest_of(&mut self, state: &MachineState, changes: &[(&[u64], &[u8])]) -> [u8; 32] {
+        let mut seen = PageSet::none(self.pages);
+        for (pages, bytes) in changes.iter().rev() {
+            for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
+                if seen.insert(page) {
+                    self.hashes.set(page, hash(bytes));
+                }
+            }
         }
         self.hashes.digest(state).0
     }

@@ -16,6 +16,7 @@ pub mod page_map;
 mod page_set;
 pub mod policy;
 pub mod position;
+mod put_off;
 pub mod reader;
 pub mod recorder;
 pub mod recording;

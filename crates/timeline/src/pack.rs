@@ -120,6 +120,7 @@ impl Packer<'_> {
             bytes: Vec::new(),
             config: record.config,
             base: info.base,
+            events_before: None,
         });
         encoder.writer().write()?;
         if digest == info.digest { Ok(()) } else { Err(PackError::Digest(info.position)) }

@@ -13,14 +13,25 @@ impl PageSet {
         PageSet { words: vec![0; pages.div_ceil(64) as usize], pages }
     }
 
+    /// Adds a page; whether it is new.
+    ///
+    /// # Panics
+    /// If there is no such page.
+    pub fn insert(&mut self, page: u64) -> bool {
+        assert!(page < self.pages, "page {page} of {}", self.pages);
+        let (word, bit) = (&mut self.words[page as usize / 64], 1 << (page % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
     /// Adds pages.
     ///
     /// # Panics
     /// If there is no such page.
     pub fn extend(&mut self, pages: impl IntoIterator<Item = u64>) {
         for page in pages {
-            assert!(page < self.pages, "page {page} of {}", self.pages);
-            self.words[page as usize / 64] |= 1 << (page % 64);
+            self.insert(page);
         }
     }
 

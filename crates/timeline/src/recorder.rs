@@ -200,6 +200,7 @@ impl Recorder {
             bytes: Vec::new(),
             config: None,
             base: self.base,
+            events_before: None,
         });
         self.start = Some(Start { checkpoint, left });
         self.copy_some(machine, self.pages_at_once);
@@ -287,6 +288,15 @@ impl Recorder {
             return self.account.forget();
         }
         self.account.guest_ran();
+        if self.report.put_off_bytes > 0 && !self.ended && self.worker.backlog() == 0 {
+            if let Err(error) = self.refresh() {
+                self.failed = Some(error);
+                return;
+            }
+            if let Some(ns) = self.account.spendable_ns() {
+                self.worker.give(Job::Pack(ns));
+            }
+        }
         let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
         let pages = machine.dirty_page_count();
         if self.ended || self.account.decide(insns, pages) == Decision::Wait || self.worker.backlog() > 0 {
@@ -359,8 +369,10 @@ impl Recorder {
         let count = pages.len() as u64;
         let config = (kind == CheckpointKind::Restart).then(|| ConfigRecord::from(machine.config()));
         let state = machine.save();
-        let checkpoint = Checkpoint { position, kind, state, pages, bytes, config, base: self.base };
-        self.worker.give(Job::Checkpoint(Box::new(checkpoint)));
+        let (base, events_before) = (self.base, None);
+        let checkpoint = Box::new(Checkpoint { position, kind, state, pages, bytes, config, base, events_before });
+        let waits = kind == CheckpointKind::Seek && !self.account.is_at_any_price();
+        self.worker.give(if waits { Job::PutOff(checkpoint) } else { Job::Checkpoint(checkpoint) });
         self.account.copied(count);
     }
 
@@ -431,6 +443,7 @@ impl Recorder {
                 state,
                 pages,
                 bytes,
+                pack_ns: self.account.spendable_ns().unwrap_or(0),
             })));
         }
         self.retry()

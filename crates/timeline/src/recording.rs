@@ -418,10 +418,18 @@ impl Contents {
             base: record.base.unwrap_or_default().into(),
             place: *place,
         };
-        let last_event = self.events.last().map_or(Position::default(), |event| event.position);
-        let last = self.checkpoints.last().map_or(last_event, |checkpoint| checkpoint.position.max(last_event));
+        // Events that come after it may stand before it in the file.
+        let (Some(before), Some(after)) =
+            (self.events.get(..info.events_before), self.events.get(info.events_before..))
+        else {
+            return Err(bad("a checkpoint is misplaced"));
+        };
+        let event_before = before.last().map_or(Position::default(), |event| event.position);
+        let last = self.checkpoints.last().map_or(event_before, |checkpoint| checkpoint.position.max(event_before));
         let is_first = self.checkpoints.is_empty();
-        if info.events_before != self.events.len() || info.position < last || info.position < info.base {
+        let is_late = after.first().is_some_and(|event| event.position < info.position);
+        let is_behind = self.checkpoints.last().is_some_and(|last| last.events_before > info.events_before);
+        if is_late || is_behind || info.position < last || info.position < info.base {
             return Err(bad("a checkpoint is misplaced"));
         }
         if is_first != (info.kind == CheckpointKind::Initial) {

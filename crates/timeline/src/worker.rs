@@ -11,6 +11,7 @@ use crate::account::thread_ns;
 use crate::encoder::{Checkpoint, Encoder};
 use crate::format::log::Event;
 use crate::format::records::{CheckpointKind, EndReason};
+use crate::put_off::PutOff;
 use crate::store::PendingBase;
 use crate::writer::WriteError;
 
@@ -35,6 +36,8 @@ pub struct Ending {
     pub pages: Vec<u64>,
     /// The bytes of `pages`, one after the other.
     pub bytes: Vec<u8>,
+    /// Processor time, in nanoseconds, that may go into checkpoints that are still put off; what is left of them is dropped.
+    pub pack_ns: u64,
 }
 
 /// What a worker is asked to do, in this order.
@@ -45,8 +48,12 @@ pub enum Job {
     Log(Vec<Event>),
     /// Add these pages (indexes, and bytes one after the other) to the next state.
     Pages(Vec<u64>, Vec<u8>),
-    /// Save this state.
+    /// Save this state, and first those that were put off.
     Checkpoint(Box<Checkpoint>),
+    /// Save this state when there is time for it.
+    PutOff(Box<Checkpoint>),
+    /// There is so much processor time, in nanoseconds, for states that were put off.
+    Pack(u64),
     /// Note that the run was recorded up to here, with all that was given before.
     Progress(Position),
     /// The recording ends here.
@@ -70,6 +77,10 @@ pub struct Report {
     pub thinned_bytes: u64,
     /// Processor time of the jobs, in nanoseconds.
     pub busy_ns: u64,
+    /// Pages of checkpoints that were packed in it.
+    pub packed_pages: u64,
+    /// Bytes in memory of states that were put off.
+    pub put_off_bytes: u64,
     /// Processor time that thinning out the file took, in nanoseconds.
     pub thinning_ns: u64,
     /// The file is thinned out when it is time for it.
@@ -197,95 +208,123 @@ impl Drop for Worker {
     }
 }
 
-fn work(mut encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
-    let mut report = Report::default();
+fn work(encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
+    let mut work = Work { encoder, put_off: PutOff::default(), report: Report::default() };
     loop {
         // Thinning goes on while there is no job, and a little after each, so that it ends whatever comes.
-        let job = match if report.is_thinning { queue.try_recv() } else { queue.recv().map_err(Into::into) } {
+        let job = match if work.report.is_thinning { queue.try_recv() } else { queue.recv().map_err(Into::into) } {
             Ok(job) => Some(job),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => return,
         };
         if let Some(job) = job {
-            do_job(&mut encoder, job, &mut report, shared);
+            work.do_job(job, shared);
         }
-        if report.is_thinning {
-            do_thinning(&mut encoder, &mut report);
-            shared.lock().report = report;
+        if work.report.is_thinning {
+            work.do_thinning();
+            shared.lock().report = work.report;
         }
     }
 }
 
-fn do_job(encoder: &mut Encoder, mut job: Job, report: &mut Report, shared: &Shared) {
-    let start_ns = thread_ns();
-    if let Job::Base(base) = &job {
-        match base.wait() {
-            Ok(base) => encoder.begin_with(&base.pages),
-            Err(sentence) => shared.lock().no_base = Some(sentence),
-        }
-    }
-    if shared.lock().no_base.is_some() {
-        job = Job::Skip;
-    }
-    let mut spare = take_pages(encoder, &mut job);
-    let result = perform(encoder, job);
-    report.busy_ns += thread_ns() - start_ns;
-    report.look(encoder);
-    report.is_thinning = encoder.is_thinning();
-    let mut outcome = shared.lock();
-    outcome.done += 1;
-    outcome.error = result.err();
-    outcome.report = *report;
-    if spare.capacity() > 0 && outcome.spare.len() < SPARE_BUFFERS {
-        spare.clear();
-        outcome.spare.push(spare);
-    }
-    shared.changed.notify_all();
+/// What the thread works with.
+struct Work {
+    encoder: Encoder,
+    put_off: PutOff,
+    report: Report,
 }
 
-fn do_thinning(encoder: &mut Encoder, report: &mut Report) {
-    let start_ns = thread_ns();
-    let before = encoder.writer().checkpoint_bytes();
-    report.is_thinning = encoder.thin();
-    report.thinned_bytes += before.saturating_sub(encoder.writer().checkpoint_bytes());
-    report.thinning_ns += thread_ns() - start_ns;
-    report.look(encoder);
+impl Work {
+    fn do_job(&mut self, mut job: Job, shared: &Shared) {
+        let start_ns = thread_ns();
+        if let Job::Base(base) = &job {
+            match base.wait() {
+                Ok(base) => self.encoder.begin_with(&base.pages),
+                Err(sentence) => shared.lock().no_base = Some(sentence),
+            }
+        }
+        if shared.lock().no_base.is_some() {
+            job = Job::Skip;
+        }
+        let mut spare = Vec::new();
+        let result = self.perform(job, start_ns, &mut spare);
+        self.report.busy_ns += thread_ns() - start_ns;
+        self.report.put_off_bytes = self.put_off.bytes();
+        self.report.look(&mut self.encoder);
+        self.report.is_thinning = self.encoder.is_thinning();
+        let mut outcome = shared.lock();
+        outcome.done += 1;
+        outcome.error = result.err();
+        outcome.report = self.report;
+        if spare.capacity() > 0 && outcome.spare.len() < SPARE_BUFFERS {
+            spare.clear();
+            outcome.spare.push(spare);
+        }
+        shared.changed.notify_all();
+    }
+
+    fn do_thinning(&mut self) {
+        let start_ns = thread_ns();
+        let before = self.encoder.writer().checkpoint_bytes();
+        self.report.is_thinning = self.encoder.thin();
+        self.report.thinned_bytes += before.saturating_sub(self.encoder.writer().checkpoint_bytes());
+        self.report.thinning_ns += thread_ns() - start_ns;
+        self.report.look(&mut self.encoder);
+    }
+
+    /// Does a job that began at `start_ns`; a buffer that is not needed any more comes into `spare`.
+    fn perform(&mut self, job: Job, start_ns: u64, spare: &mut Vec<u8>) -> Result<(), WriteError> {
+        let encoder = &mut self.encoder;
+        let packed = &mut self.report.packed_pages;
+        match job {
+            Job::Log(events) => encoder.log(&events),
+            Job::Pages(pages, bytes) => {
+                encoder.add_pages(&pages, &bytes);
+                *spare = bytes;
+            }
+            Job::Checkpoint(checkpoint) => {
+                *packed += self.put_off.pack(encoder, spare, &|| true);
+                *packed += checkpoint.pages.len() as u64;
+                *spare = save(encoder, *checkpoint);
+            }
+            Job::PutOff(checkpoint) => self.put_off.add(*checkpoint, encoder.events()),
+            Job::Pack(ns) => *packed += self.put_off.pack(encoder, spare, &|| thread_ns() - start_ns < ns),
+            Job::Progress(position) => return encoder.writer().write_progress(position),
+            Job::End(ending) => {
+                let ns = ending.pack_ns;
+                self.put_off.pack(encoder, spare, &|| thread_ns() - start_ns < ns);
+                end(encoder, &self.put_off, *ending);
+            }
+            Job::MakeRoom => encoder.make_room(),
+            Job::Skip => return Ok(()),
+            Job::Retry | Job::Base(_) => {}
+        }
+        encoder.writer().write()
+    }
 }
 
-/// Takes the pages out of a job and gives back the buffer they were in.
-fn take_pages(encoder: &mut Encoder, job: &mut Job) -> Vec<u8> {
-    let (pages, bytes) = match job {
-        Job::Pages(pages, bytes) => (pages, bytes),
-        // The pages of a restart are known only together.
-        Job::Checkpoint(checkpoint) if checkpoint.kind != CheckpointKind::Restart => {
-            let Checkpoint { pages, bytes, .. } = &mut **checkpoint;
-            (pages, bytes)
-        }
-        _ => return Vec::new(),
+/// Saves a state; gives back the buffer of its pages.
+fn save(encoder: &mut Encoder, mut checkpoint: Checkpoint) -> Vec<u8> {
+    // The pages of a restart are known only together.
+    if checkpoint.kind == CheckpointKind::Restart {
+        encoder.checkpoint(checkpoint);
+        return Vec::new();
+    }
+    let (pages, bytes) = (std::mem::take(&mut checkpoint.pages), std::mem::take(&mut checkpoint.bytes));
+    encoder.add_pages(&pages, &bytes);
+    encoder.checkpoint(checkpoint);
+    bytes
+}
+
+fn end(encoder: &mut Encoder, put_off: &PutOff, ending: Ending) {
+    let Ending { position, reason, status, base, state, pages, bytes, is_checkpoint, pack_ns: _ } = ending;
+    let digest = if is_checkpoint && put_off.is_empty() {
+        let (kind, config, events_before) = (CheckpointKind::Seek, None, None);
+        encoder.checkpoint(Checkpoint { position, kind, state, pages, bytes, config, base, events_before })
+    } else {
+        let mut changes: Vec<(&[u64], &[u8])> = put_off.changes().collect();
+        changes.push((&pages, &bytes));
+        encoder.digest_of(&state, &changes)
     };
-    encoder.add_pages(pages, bytes);
-    pages.clear();
-    std::mem::take(bytes)
-}
-
-fn perform(encoder: &mut Encoder, job: Job) -> Result<(), WriteError> {
-    match job {
-        Job::Log(events) => encoder.log(&events),
-        Job::Checkpoint(checkpoint) => drop(encoder.checkpoint(*checkpoint)),
-        Job::Progress(position) => return encoder.writer().write_progress(position),
-        Job::End(ending) => {
-            let Ending { position, reason, status, base, is_checkpoint, state, pages, bytes } = *ending;
-            let digest = if is_checkpoint {
-                let kind = CheckpointKind::Seek;
-                encoder.checkpoint(Checkpoint { position, kind, state, pages, bytes, config: None, base })
-            } else {
-                encoder.digest_of(&state, &pages, &bytes)
-            };
-            encoder.end(position, reason, status, digest);
-        }
-        Job::MakeRoom => encoder.make_room(),
-        Job::Skip => return Ok(()),
-        Job::Pages(..) | Job::Retry | Job::Base(_) => {}
-    }
-    encoder.writer().write()
+    encoder.end(position, reason, status, digest);
 }

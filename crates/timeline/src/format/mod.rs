@@ -20,6 +20,9 @@
 //! ([`crate::thinning`]), some numbers are missing, and so are the checkpoints that would need them: a file never names a
 //! number that it does not hold.
 //!
+//! Events that come after a checkpoint may stand before it in the file: it says how many come before it. Among themselves events
+//! are in order, and so are checkpoints.
+//!
 //! # Versions
 //!
 //! A file has a major and a minor version. A recording of version 1.0 must replay for ever, and so must all that follow.
