@@ -27,7 +27,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("chronovisor", &["anyhow", "clap", "indicatif", "jiff", "serde_json", "session", "timeline"]),
     ("chronoctl", &["libc"]),
     ("bench", &["anyhow", "rustix", "serde_json"]),
-    ("fuzz-cases", &["devices", "host-cpu", "iced-x86", "jit", "machine", "prost", "timeline", "x86"]),
+    (
+        "fuzz-cases",
+        &["crc32c", "devices", "host-cpu", "iced-x86", "jit", "machine", "prost", "timeline", "x86", "zstd"],
+    ),
     ("host-cpu", &["iced-x86", "libc", "x86"]),
     ("xtask", &["anyhow", "bench", "serde_json"]),
     ("vm-tests", &["anyhow", "machine", "prost", "serde_json", "x86"]),

@@ -14,12 +14,13 @@ pub mod machine;
 pub mod recording;
 pub mod restore;
 pub mod script;
+pub mod store;
 
 /// A target: its name, and what it does with some bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, under the name of its file in `fuzz_targets/` and of its directories of inputs.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("boot", boot::run),
     ("decoder", decoder::run),
     ("devices", devices::run),
@@ -27,5 +28,6 @@ pub const TARGETS: [Target; 8] = [
     ("machine", machine::run),
     ("recording", recording::run),
     ("restore", restore::run),
+    ("store", store::run),
     ("translator", interpreter::translator),
 ];

@@ -81,6 +81,11 @@ fn translator() {
 }
 
 #[test]
+fn store() {
+    smoke("store", 300, 96);
+}
+
+#[test]
 #[ignore = "minutes"]
 fn long() {
     for (name, _) in TARGETS.iter().filter(|(name, _)| *name != "translator" || translator_missing().is_none()) {
