@@ -19,9 +19,10 @@ use x86::{Bus, Engine, Exit, GuestMemory, InsnCount, Interpreter, Vcpu};
 /// Cases that one pair of engines serves, so that what it knows from earlier ones gets in the way.
 const CASES_A_PAIR: u64 = 64;
 
-const ORDINARY: Mix = Mix { writes_code: 0, edits_tables: 0, system: 1 };
-const REWRITING: Mix = Mix { writes_code: 6, edits_tables: 1, system: 1 };
-const KERNEL: Mix = Mix { writes_code: 1, edits_tables: 3, system: 6 };
+const ORDINARY: Mix = Mix { writes_code: 0, edits_tables: 0, system: 1, of_any: 4 };
+const REWRITING: Mix = Mix { writes_code: 6, edits_tables: 1, system: 1, of_any: 4 };
+const VECTORS: Mix = Mix { writes_code: 1, edits_tables: 0, system: 2, of_any: 15 };
+const KERNEL: Mix = Mix { writes_code: 1, edits_tables: 3, system: 6, of_any: 4 };
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -104,7 +105,13 @@ fn hold(name: &str, engine: NewEngine, short: u64, checks: &[u64], mut draw: imp
 
 fn streams(engine: NewEngine, short: u64) {
     let checks = [100, 101, 117, 400, 900, 1511];
-    for (mix, name) in [(ORDINARY, "ordinary streams"), (REWRITING, "rewriting streams"), (KERNEL, "kernel streams")] {
+    let mixes = [
+        (ORDINARY, "ordinary streams"),
+        (VECTORS, "streams of vectors"),
+        (REWRITING, "rewriting streams"),
+        (KERNEL, "kernel streams"),
+    ];
+    for (mix, name) in mixes {
         for (model, bitness) in [(V3, 64), (V2, 64), (V2, 32), (V3, 32)] {
             let streams = Streams::new(model, bitness);
             let name = format!("{name}, {model:?}, {bitness} bits");
@@ -117,7 +124,12 @@ fn streams(engine: NewEngine, short: u64) {
 /// Streams with one interrupt more, at each step in turn, by the board's deadline and by a cut.
 fn interrupts(engine: NewEngine, short: u64) {
     const STEPS: u64 = 160;
-    for (mix, name) in [(ORDINARY, "interrupts at each step"), (KERNEL, "interrupts at each step of kernels")] {
+    let mixes = [
+        (ORDINARY, "interrupts at each step"),
+        (VECTORS, "interrupts at each step of vectors"),
+        (KERNEL, "interrupts at each step of kernels"),
+    ];
+    for (mix, name) in mixes {
         let streams = Streams::new(V3, 64);
         let mut held = Held::new(name.into(), engine);
         for number in numbers(short) {
@@ -209,21 +221,21 @@ fn a_wrong_engine_is_found_and_led_back_to_its_step() {
 
 #[test]
 fn the_interpreter_in_pieces() {
-    streams(interpreter, 40);
-    interrupts(interpreter, 3);
+    streams(interpreter, 30);
+    interrupts(interpreter, 2);
     programs(interpreter, 1);
 }
 
 #[test]
 fn streams_on_the_translator() {
-    translated(|engine| streams(engine, 200));
-    translated(|_| streams(translator_in_short_blocks, 40));
-    translated(|_| streams(warming_translator, 40));
+    translated(|engine| streams(engine, 160));
+    translated(|_| streams(translator_in_short_blocks, 30));
+    translated(|_| streams(warming_translator, 30));
 }
 
 #[test]
 fn interrupts_at_each_step_on_the_translator() {
-    translated(|engine| interrupts(engine, 24));
+    translated(|engine| interrupts(engine, 16));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use host_cpu::operands::{fixed_register, immediate, or_memory, register_file};
 use host_cpu::rng::Rng;
 use iced_x86::{
-    Code, CodeSize, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpCodeInfo, OpCodeOperandKind as Kind,
-    OpKind, Register,
+    Code, CodeSize, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpCodeInfo,
+    OpCodeOperandKind as Kind, OpKind, Register,
 };
 use x86::CpuModel;
 
@@ -70,21 +70,21 @@ impl Forms {
         &self.all
     }
 
-    /// Integer forms that write flags.
+    /// Forms that write flags and do nothing else of note.
     pub fn flag_writers(&self) -> Vec<Code> {
         let writes = |code: &&Code| {
             let mut insn = Instruction::default();
             insn.set_code(**code);
-            insn.rflags_modified() & 0x3f != 0 && !matches!(insn.flow_control(), iced_x86::FlowControl::Interrupt)
+            insn.rflags_modified() & 0x3f != 0 && insn.flow_control() == FlowControl::Next && !insn.is_privileged()
         };
-        self.integer.iter().filter(writes).copied().collect()
+        self.all.iter().filter(writes).copied().collect()
     }
 
-    /// A random instruction, mostly one of integers.
-    pub fn draw(&self, rng: &mut Rng) -> Instruction {
+    /// A random instruction: `of_any` times in 16 one of all, else one of integers.
+    pub fn draw(&self, of_any: u64, rng: &mut Rng) -> Instruction {
         let mut facts = InstructionInfoFactory::new();
         for _ in 0..100 {
-            let code = if rng.one_in(4) { rng.pick(&self.all) } else { rng.pick(&self.integer) };
+            let code = if rng.below(16) < of_any { rng.pick(&self.all) } else { rng.pick(&self.integer) };
             let Some(insn) = self.of_form(code, rng) else { continue };
             if rng.one_in(24) || leaves_pointers(&insn, &mut facts) {
                 return insn;

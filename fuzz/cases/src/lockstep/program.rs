@@ -144,7 +144,7 @@ fn function(
 /// An instruction that leaves the stack alone.
 fn arithmetic(a: &mut CodeAssembler, forms: &Forms, rng: &mut Rng) -> Result<(), IcedError> {
     let insn = loop {
-        let insn = forms.draw(rng);
+        let insn = forms.draw(4, rng);
         if !insn.is_stack_instruction() && !insn.is_privileged() && insn.flow_control() == iced_x86::FlowControl::Next {
             break insn;
         }

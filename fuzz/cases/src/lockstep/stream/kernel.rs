@@ -241,16 +241,27 @@ impl Writer<'_> {
         a.mov(r9, self.world.base + world::DATA + 0x1000)?;
         a.mov(eax, self.rng.pick(&[7, 3, 1, 2]))?;
         a.xor(edx, edx)?;
-        match self.rng.below(6) {
+        match self.rng.below(9) {
             0 => a.xsave(ptr(r9)),
             1 => a.xrstor(ptr(r9)),
             2 => a.fxsave(ptr(r9)),
             3 => a.fxrstor(ptr(r9)),
             4 => a.xsaveopt(ptr(r9)),
-            _ => a.ldmxcsr(dword_ptr(r9 + 24)),
+            5 => {
+                // What XCR0 takes away cannot be used.
+                a.xor(ecx, ecx)?;
+                a.xsetbv()
+            }
+            _ => {
+                a.mov(dword_ptr(r9), self.rng.pick(&MXCSRS))?;
+                a.ldmxcsr(dword_ptr(r9))
+            }
         }
     }
 }
+
+/// Rounding, flushing and unmasked exceptions in turn.
+const MXCSRS: [u32; 7] = [0x1f80, 0x1f80, 0x9fc0, 0x7f80, 0x3fa5, 0x1f00, 0];
 
 /// Flags that POPF is made to change.
 const FLAGS: [u64; 7] = [flags::TF, flags::AC, flags::DF, flags::CF, flags::NT, 1 << 21, flags::IF];

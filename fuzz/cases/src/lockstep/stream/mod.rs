@@ -24,6 +24,8 @@ pub struct Mix {
     pub edits_tables: u64,
     /// System instructions, in 16.
     pub system: u64,
+    /// Single instructions that are drawn from all forms, most of which are vector forms, in 16.
+    pub of_any: u64,
 }
 
 /// Draws streams for one CPU model and size of code.
@@ -210,13 +212,13 @@ impl Writer<'_> {
     }
 
     fn random(&mut self) -> Result<(), IcedError> {
-        let insn = self.forms.draw(&mut self.rng);
+        let insn = self.forms.draw(self.mix.of_any, &mut self.rng);
         self.a.add_instruction(insn)
     }
 
     fn piece(&mut self, i: usize) -> Result<(), IcedError> {
         let kind = self.rng.below(16);
-        let Mix { writes_code, edits_tables, system } = self.mix;
+        let Mix { writes_code, edits_tables, system, .. } = self.mix;
         if kind < writes_code {
             return self.write_code(i);
         }

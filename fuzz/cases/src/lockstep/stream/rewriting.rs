@@ -119,7 +119,7 @@ impl Writer<'_> {
     /// Eight bytes that start with an instruction, and go on with others of one byte.
     fn instruction(&mut self) -> u64 {
         let bits = if self.world.compatibility { 32 } else { 64 };
-        let insn: Instruction = self.forms.draw(&mut self.rng);
+        let insn: Instruction = self.forms.draw(self.mix.of_any, &mut self.rng);
         let mut bytes: Vec<u8> = (0..16).map(|_| self.single() as u8).collect();
         let mut encoder = Encoder::new(bits);
         if encoder.encode(&insn, world::CODE).is_ok() {
