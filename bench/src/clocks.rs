@@ -25,7 +25,6 @@ struct Recorded {
     /// `log_bytes` of a recording in which nothing happens: header, index, end.
     empty_bytes: f64,
     file: PathBuf,
-    snapshot: PathBuf,
 }
 
 impl Recorded {
@@ -48,11 +47,11 @@ impl Recorded {
     }
 }
 
-/// Measures it; also gives back a snapshot of the busy guest.
+/// Measures it.
 ///
 /// # Errors
 /// If a run fails.
-pub fn measure(bench: &Bench<'_>) -> Result<(Vec<Figure>, PathBuf)> {
+pub fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let (idle_seconds, busy_seconds) = (bench.effort.idle_seconds, bench.effort.busy_seconds);
     let idle = record(bench, "idle", idle_seconds)?;
     let qemu_idle = qemu_growth(bench, "idle", idle_seconds)?;
@@ -83,7 +82,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<(Vec<Figure>, PathBuf)> {
         Figure::new("replay of idle time, times as fast as it passed", Unit::Times, Reading::of(seconds).over(&took))
             .floor(Floor::AtLeast(100.0))
             .how(format!("`replay --speed max` of {seconds:.0} s: {}", took.show(Unit::Seconds)));
-    Ok((vec![log_idle, log_busy, skipping], busy.snapshot))
+    Ok(vec![log_idle, log_busy, skipping])
 }
 
 /// Boots the guest, and records it for some seconds from when it says that it has begun.
@@ -106,7 +105,7 @@ fn record(bench: &Bench<'_>, part: &str, seconds: u32) -> Result<Recorded> {
     files.ctl(&socket, &["quit"])?;
     running.finish(STATUS_QUIT)?;
     let empty_bytes = number(&files.info(&snapshot)?, "/log_bytes")?;
-    Ok(Recorded { info: files.info(&file)?, empty_bytes, file, snapshot })
+    Ok(Recorded { info: files.info(&file)?, empty_bytes, file })
 }
 
 /// Bytes a second by which QEMU's log grows in the same guest.

@@ -14,10 +14,9 @@ use crate::{Bench, branch, clocks, recording, seek};
 /// If a run fails.
 pub fn measure(bench: &Bench<'_>) -> Result<Section> {
     let mut figures = recording::measure(bench)?;
-    let (clocks, snapshot) = clocks::measure(bench)?;
-    figures.extend(clocks);
+    figures.extend(clocks::measure(bench)?);
     figures.extend(seek::measure(bench)?);
-    figures.push(branch::measure(bench, &snapshot)?);
+    figures.push(branch::measure(bench)?);
     let engine = bench.files.info(&bench.files.scratch.join(recording::BOOT_FILE))?["configuration"]["engine"].take();
     let intro = format!(
         "Guests with Debian's kernel, one vCPU, 512 MB, with the engine that is the default: {}. QEMU is TCG, and its record and \

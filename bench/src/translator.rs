@@ -36,7 +36,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<Section> {
         bench.effort.scale_percent, small.columns[RECORDING].name
     );
     let guest = Guest::suite(&bench.files, "small", bench.effort.scale_percent);
-    let recording = bench.files.run_virtual(&guest, None, Some(Path::new("suite.cvr")));
+    let recording = bench.files.run_virtual(&guest, bench.files.engines()?[0].as_deref(), Some(Path::new("suite.cvr")));
     let commands = vec![
         ("Chronovisor, recording".into(), shown(&recording)),
         ("QEMU".into(), shown(&bench.files.qemu(&guest, None))),
@@ -96,12 +96,14 @@ fn several_vcpus(bench: &Bench<'_>) -> Result<Figure> {
     let files = &bench.files;
     let one = Guest::suite(files, "several", bench.effort.scale_percent).cpus(1);
     let several = Guest::suite(files, "several", bench.effort.scale_percent).cpus(VCPUS);
+    // The engine of the other figures.
+    let engine = files.engines()?.swap_remove(0);
     let names = ["one vCPU", "four vCPUs", "QEMU, one vCPU", "QEMU, four vCPUs"];
     let runs = bench.in_turns(&names, |index| {
         let mut command = match index {
             0 | 1 => {
                 let file = bench.files.fresh("several.cvr")?;
-                files.run_virtual(if index == 0 { &one } else { &several }, None, Some(&file))
+                files.run_virtual(if index == 0 { &one } else { &several }, engine.as_deref(), Some(&file))
             }
             _ => files.qemu(if index == 2 { &one } else { &several }, None),
         };

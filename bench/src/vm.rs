@@ -84,16 +84,19 @@ pub enum QemuLog<'a> {
 }
 
 impl Files {
-    /// A file for something that is recorded; what was there before is removed.
+    /// A path for something that is recorded; the file or directory that was there before is removed.
     ///
     /// # Errors
-    /// If the directory cannot be made or the file not removed.
+    /// If the directory around it cannot be made, or what was there not removed.
     pub fn fresh(&self, name: &str) -> Result<PathBuf> {
         std::fs::create_dir_all(&self.scratch).with_context(|| format!("making {}", self.scratch.display()))?;
         let path = self.scratch.join(name);
-        if path.exists() {
-            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-        }
+        let removed = match path.is_dir() {
+            true => std::fs::remove_dir_all(&path),
+            false if path.exists() => std::fs::remove_file(&path),
+            false => Ok(()),
+        };
+        removed.with_context(|| format!("removing {}", path.display()))?;
         Ok(path)
     }
 
@@ -169,12 +172,13 @@ impl Files {
         serde_json::from_str(&text).context("what `chronovisor info --json` printed is no JSON")
     }
 
-    /// `chronovisor ctl`.
+    /// What `chronovisor ctl --json` answers.
     ///
     /// # Errors
     /// If the session does not do it.
-    pub fn ctl(&self, socket: &Path, words: &[&str]) -> Result<()> {
-        process::run(self.command("ctl").arg(socket).args(words), ANSWER_LIMIT).map(|_| ())
+    pub fn ctl(&self, socket: &Path, words: &[&str]) -> Result<Value> {
+        let text = process::answer(self.command("ctl").arg(socket).args(words).arg("--json"), ANSWER_LIMIT)?;
+        serde_json::from_str(&text).context("what `chronovisor ctl --json` printed is no JSON")
     }
 }
 
@@ -189,12 +193,12 @@ pub fn shown(command: &Command) -> String {
     std::iter::once(command.get_program()).chain(command.get_args()).map(name).collect::<Vec<_>>().join(" ")
 }
 
-/// A number of [`Files::info`].
+/// A number of [`Files::info`] or [`Files::ctl`].
 ///
 /// # Errors
 /// If there is none of this name.
-pub fn number(info: &Value, name: &str) -> Result<f64> {
-    info.pointer(name).and_then(Value::as_f64).with_context(|| format!("`chronovisor info --json` has no {name}"))
+pub fn number(answer: &Value, name: &str) -> Result<f64> {
+    answer.pointer(name).and_then(Value::as_f64).with_context(|| format!("chronovisor's answer has no {name}"))
 }
 
 /// Checks that QEMU is there.
