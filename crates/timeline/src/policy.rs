@@ -22,8 +22,8 @@ const CHECKPOINT_NS: u64 = 200_000;
 /// Bytes that a page is taken to have in the file before any was written.
 const FIRST_PAGE_BYTES: u64 = 1500;
 
-/// The most bytes of checkpoints that wait in memory to be packed.
-const MOST_PUT_OFF_BYTES: u64 = 128 << 20;
+/// The most bytes of checkpoints that wait in memory to be packed, for a guest of any size.
+const MOST_PUT_OFF_BYTES: u64 = 256 << 20;
 /// The distance of checkpoints grows by itself for each of these that wait.
 const PUT_OFF_STEP_BYTES: u64 = 16 << 20;
 /// Copying does not wait for credit unless so much is owed, in nanoseconds.
@@ -58,6 +58,8 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     budget_bytes: u64,
+    /// The most bytes of checkpoints that wait in memory to be packed.
+    put_off_bytes: u64,
     interval: u64,
     /// Whatever they cost.
     at_any_price: bool,
@@ -78,12 +80,18 @@ impl Policy {
     pub fn new(budget_bytes: u64) -> Self {
         Policy {
             budget_bytes,
+            put_off_bytes: MOST_PUT_OFF_BYTES,
             interval: FIRST_INTERVAL,
             at_any_price: false,
             credit_ns: 0,
             page_ns: FIRST_PAGE_NS,
             page_bytes: FIRST_PAGE_BYTES,
         }
+    }
+
+    /// For a guest with `ram_bytes` of RAM: half as much may wait in memory to be packed, and not more than for any.
+    pub fn with_ram(self, ram_bytes: u64) -> Self {
+        Policy { put_off_bytes: MOST_PUT_OFF_BYTES.min(ram_bytes / 2), ..self }
     }
 
     /// With checkpoints `insns` apart at first, whatever they cost.
@@ -155,7 +163,7 @@ impl Policy {
 
     /// Whether a checkpoint with so many pages may be copied now.
     fn may_copy(&self, pages: u64, put_off_bytes: u64) -> bool {
-        let fits = put_off_bytes.saturating_add(pages.saturating_mul(PAGE_BYTES)) <= MOST_PUT_OFF_BYTES;
+        let fits = put_off_bytes.saturating_add(pages.saturating_mul(PAGE_BYTES)) <= self.put_off_bytes;
         let is_paid = self.credit_ns >= self.price(pages);
         self.at_any_price || fits && self.credit_ns >= -MOST_OWED_NS || put_off_bytes == 0 && is_paid
     }
@@ -252,16 +260,18 @@ mod tests {
         assert_eq!(policy.decide(FIRST_INTERVAL, 100, usage(32 << 20)), Decision::Wait);
         assert_eq!(policy.decide(3 * FIRST_INTERVAL, 100, usage(32 << 20)), Decision::Take);
         assert_eq!(policy.decide(100 * FIRST_INTERVAL, 100, usage(MOST_PUT_OFF_BYTES)), Decision::Wait);
+        let small = policy.with_ram(64 << 20);
+        assert_eq!(small.decide(100 * FIRST_INTERVAL, 100, usage(32 << 20)), Decision::Wait);
     }
 
     #[test]
     fn a_checkpoint_too_large_to_wait_must_be_saved_up_for() {
         let mut policy = Policy::new(1 << 30);
-        assert_eq!(policy.decide(FIRST_INTERVAL, 50_000, ROOMY), Decision::Wait);
-        policy.earn(50_000 * FIRST_PAGE_NS * SHARE + CHECKPOINT_NS * SHARE);
-        assert_eq!(policy.decide(FIRST_INTERVAL, 50_000, ROOMY), Decision::Take);
-        policy.begin(50_000);
-        policy.pay(50_000 * FIRST_PAGE_NS);
-        assert_eq!(policy.decide(FIRST_INTERVAL, 50_000, ROOMY), Decision::Wait);
+        assert_eq!(policy.decide(FIRST_INTERVAL, 100_000, ROOMY), Decision::Wait);
+        policy.earn(100_000 * FIRST_PAGE_NS * SHARE + CHECKPOINT_NS * SHARE);
+        assert_eq!(policy.decide(FIRST_INTERVAL, 100_000, ROOMY), Decision::Take);
+        policy.begin(100_000);
+        policy.pay(100_000 * FIRST_PAGE_NS);
+        assert_eq!(policy.decide(FIRST_INTERVAL, 100_000, ROOMY), Decision::Wait);
     }
 }

@@ -170,7 +170,7 @@ impl Recorder {
         let pages = (machine.ram_bytes().len() / PAGE_BYTES) as u64;
         let encoder = Encoder::new(sink, &header, pages).with_budget(options.budget_bytes);
         let worker = Worker::start(encoder).map_err(RecordError::Thread)?;
-        let policy = Policy::new(options.budget_bytes);
+        let policy = Policy::new(options.budget_bytes).with_ram(machine.config().ram_bytes);
         Ok(Recorder {
             worker,
             account: Account::new(options.first_interval.map_or(policy, |insns| policy.with_first_interval(insns))),
