@@ -29,6 +29,14 @@ pub enum OpenError {
         /// The host's answer.
         source: std::io::Error,
     },
+    /// Of a file, what is wrong with it.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// What is wrong.
+        error: Box<OpenError>,
+    },
     /// What is in it.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -146,7 +154,9 @@ impl Recording {
     /// As [`Self::open`].
     pub fn open_alone(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open { path: path.display().to_string(), source };
-        Self::from_source(Box::new(File::open(path).map_err(failed)?))
+        let file = File::open(path).map_err(failed)?;
+        let wrong = |error| OpenError::File { path: path.display().to_string(), error: Box::new(error) };
+        Self::from_source(Box::new(file)).map_err(wrong)
     }
 
     /// With the state that it begins with.

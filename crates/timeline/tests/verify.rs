@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use machine::{Idle, Input, Machine, MachineConfig};
 use prost::Message;
@@ -141,6 +142,21 @@ fn a_fault_that_only_a_long_run_shows_is_found_by_a_replay_from_the_start() {
     assert_first_is_the_fault(&difference);
     let Cause::Engine { ways, compared, .. } = &difference.cause else { unreachable!() };
     assert!(ways[compared.0].name.contains("from the start"), "{ways:?}");
+}
+
+#[test]
+fn a_fault_that_does_not_come_again_is_told_as_such() {
+    let recording = open(recorded(&MachineMaker::default()));
+    let is_first = Arc::new(AtomicBool::new(true));
+    // Only the first machine is faulty.
+    let once = MachineMaker::new("sometimes faulty", move |config: MachineConfig| {
+        let at = if is_first.swap(false, Ordering::Relaxed) { FAULT } else { u64::MAX };
+        Machine::with_engine(config, Box::new(Faulty { inner: Interpreter::new(), at, warm: 0, ran: 0 }))
+    });
+    let engines = Engines { first: once, others: Vec::new() };
+    let report = verify_with(&recording, &engines, 1, &|_| {}).expect("it can be replayed");
+    let Cause::Unrepeated { ways } = report.difference.expect("a difference").cause else { panic!("another cause") };
+    assert!(ways.iter().all(|way| way.outcome == Outcome::AsRecorded), "{ways:?}");
 }
 
 /// The recording with the events of its log changed.

@@ -32,6 +32,7 @@ fn difference_json(difference: &Difference) -> Value {
                 "what": differing_json(what, &ways[*one].name, &ways[*other].name),
             }),
         ),
+        Cause::Unrepeated { ways } => ("unrepeated", json!({ "ways": ways_json(ways) })),
         Cause::Recorded { ways, traces } => {
             let traces: Vec<Value> = traces.iter().map(trace_json).collect();
             ("recorded", json!({ "ways": ways_json(ways), "traces": traces }))
@@ -136,6 +137,14 @@ fn different(difference: &Difference) -> Vec<String> {
     }
     match cause {
         Cause::Engine { ways, .. } => lines.extend(tried(ways)),
+        Cause::Unrepeated { ways } => {
+            lines.extend(tried(ways));
+            lines.push(
+                "The difference does not come again, so no instruction can be named: this host may compute unreliably (test its \
+                 memory), or it is a fault of this program that shows only at times."
+                    .into(),
+            );
+        }
         Cause::Recorded { ways, traces } => {
             lines.extend(tried(ways));
             lines.extend(agreed(traces));

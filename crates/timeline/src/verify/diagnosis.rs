@@ -12,6 +12,9 @@ use crate::page_map::{PageRef, page_of};
 use crate::recording::Recording;
 use crate::replayer::{Control, ReplayError, Replayer};
 
+/// Differing things that are gathered at most, of which few are named.
+const GATHERED: usize = 10_000;
+
 /// Finds out what it can about stretch number `index`, which fails in the way `failure`.
 ///
 /// # Errors
@@ -27,19 +30,22 @@ pub fn diagnose(
     }
     let stretch = Stretch::new(recording, index);
     let (from, to) = stretch.ends();
-    let mut ways = ways(recording, engines, index)?;
+    let mut ways = ways(recording, engines, index);
     let mut digests = Vec::new();
     for way in &mut ways {
         digests.push(way.end_digest()?);
+        way.rest();
     }
     let (mut what, mut more) = (Vec::new(), 0);
     if digests[0].is_some() && stretch.last().is_some() {
-        // The first way stands at another end by now.
         ways[0].end_digest()?;
-        (what, more) = what_differs(ways[0].replayer(), index + 1)?;
+        (what, more) = what_differs(ways[0].replayer()?, index + 1)?;
     }
     let stopped = match failure {
-        Failure::Stopped(what) => Some(what + &next_event(ways[0].replayer())),
+        Failure::Stopped(what) => {
+            ways[0].end_digest()?;
+            Some(what + &next_event(ways[0].replayer()?))
+        }
         _ => None,
     };
     let difference = |cause| Difference { from, to, stopped, what: what.clone(), more, cause };
@@ -47,12 +53,14 @@ pub fn diagnose(
     // One that ends as recorded goes the recorded way, as far as anyone can know.
     let as_recorded = reports.iter().position(|report| report.outcome == Outcome::AsRecorded);
     let another = as_recorded.or_else(|| digests.iter().position(|digest| *digest != digests[0]));
-    if let Some(other) = another.filter(|other| *other > 0) {
-        let (head, tail) = ways.split_at_mut(other);
-        if let Some((first, what)) = search::first_apart(&mut tail[0], &mut head[0])? {
-            let cause = Cause::Engine { ways: reports, compared: (other, 0), first: Box::new(first), what };
-            return Ok(difference(cause));
-        }
+    if let Some(other) = another {
+        // The first way is the one that had failed: if it does not now, nothing can be compared.
+        let (head, tail) = ways.split_at_mut(other.max(1));
+        let found = if other > 0 { search::first_apart(&mut tail[0], &mut head[0])? } else { None };
+        return Ok(difference(match found {
+            Some((first, what)) => Cause::Engine { ways: reports, compared: (other, 0), first: Box::new(first), what },
+            None => Cause::Unrepeated { ways: reports },
+        }));
     }
     let things: Vec<Thing> = what.iter().map(|differing| differing.thing.clone()).collect();
     let traces = if things.is_empty() { Vec::new() } else { trace::traces(&mut ways[0], &things)? };
@@ -60,20 +68,20 @@ pub fn diagnose(
 }
 
 /// The ways to replay a stretch, the one that was found to differ first.
-fn ways(recording: &Arc<Recording>, engines: &Engines, index: usize) -> Result<Vec<Way>, ReplayError> {
-    let mut ways = vec![Way::new(recording, &engines.first, index, index)?];
+fn ways(recording: &Arc<Recording>, engines: &Engines, index: usize) -> Vec<Way> {
+    let mut ways = vec![Way::new(recording, &engines.first, index, index)];
     let before = &recording.checkpoints()[..=index];
     // A reset puts a recorded state in place, so nothing comes from before it.
     let origin = before.iter().rposition(|info| info.kind != CheckpointKind::Seek).unwrap_or(0);
     if origin < index {
-        ways.push(Way::new(recording, &engines.first, origin, index)?);
+        ways.push(Way::new(recording, &engines.first, origin, index));
     }
     for other in &engines.others {
-        ways.push(Way::new(recording, other, index, index)?);
+        ways.push(Way::new(recording, other, index, index));
     }
     // Once more, from another machine: a replay that does not even repeat itself is the host's fault.
-    ways.push(Way::again(recording, &engines.first, index)?);
-    Ok(ways)
+    ways.push(Way::again(recording, &engines.first, index));
+    ways
 }
 
 /// What would come next, for a replay that could not go on.
@@ -127,9 +135,16 @@ fn what_differs(replayer: &mut Replayer, index: usize) -> Result<(Vec<Differing>
     let wanted: std::collections::BTreeSet<u64> = wanted.collect();
     let wanted = wanted.into_iter().map(|page| (page, map.get(page).clone())).collect();
     let ram = replayer.machine.ram_bytes();
+    let mut left_out = 0;
     replayer.cache.read::<ReplayError>(&recording, wanted, |page, bytes| {
-        what.extend(differing_bytes(page, bytes, page_of(ram, page)));
+        let runs = differing_bytes(page, bytes, page_of(ram, page));
+        if what.len() < GATHERED {
+            what.extend(runs);
+        } else {
+            left_out += runs.len();
+        }
         Ok(())
     })?;
-    Ok(most_telling(what))
+    let (what, more) = most_telling(what);
+    Ok((what, more + left_out))
 }

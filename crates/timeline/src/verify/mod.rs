@@ -107,6 +107,11 @@ pub enum Cause {
         /// What differs behind it, in the order of `compared`.
         what: Vec<Differing>,
     },
+    /// The difference does not come again in a second replay, or not in one that is stopped on its way.
+    Unrepeated {
+        /// All ways that were tried.
+        ways: Vec<WayReport>,
+    },
     /// Every way of replaying gives the same.
     Recorded {
         /// All ways that were tried.

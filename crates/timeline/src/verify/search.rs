@@ -57,14 +57,14 @@ fn step_by_step(one: &mut Way, other: &mut Way, low: u64) -> Result<Option<(Step
         return Ok(None);
     }
     loop {
-        let before = Before::of(one.replayer());
+        let before = Before::of(one.replayer()?);
         let done = advance(one, low)?;
         let done_by_other = advance(other, low)?;
         let (Some(done), Some(done_by_other)) = (done, done_by_other) else { return Ok(None) };
         let lost = matches!(done, Done::Lost) || matches!(done_by_other, Done::Lost);
-        if lost || one.replayer().digest()? != other.replayer().digest()? {
-            let what = what_differs(one.replayer(), other.replayer())?;
-            let step = before.step(&done, one.replayer());
+        if lost || one.replayer()?.digest()? != other.replayer()?.digest()? {
+            let what = what_differs(one.replayer()?, other.replayer()?)?;
+            let step = before.step(&done, one.replayer()?);
             return Ok(Some((step, what)));
         }
     }
@@ -72,7 +72,7 @@ fn step_by_step(one: &mut Way, other: &mut Way, low: u64) -> Result<Option<(Step
 
 fn advance(way: &mut Way, low: u64) -> Result<Option<Done>, ReplayError> {
     let (recording, index) = (way.recording(), way.index());
-    step::advance(way.replayer(), low, Stretch::new(&recording, index))
+    step::advance(way.replayer()?, low, Stretch::new(&recording, index))
 }
 
 /// What differs between two replays.

@@ -42,7 +42,7 @@ struct Traced {
 /// If the replay fails.
 pub fn traces(way: &mut Way, things: &[Thing]) -> Result<Vec<Trace>, ReplayError> {
     way.end_digest()?;
-    let last = values(way.replayer(), things.iter());
+    let last = values(way.replayer()?, things.iter());
     let traced = things.iter().zip(last).map(|(thing, last)| Traced { thing: thing.clone(), last, within: None });
     let mut traced: Vec<Traced> = traced.collect();
     let (from, to) = way.stretch().ends();
@@ -111,7 +111,7 @@ fn attribute_at(way: &mut Way, low: u64, group: &[&Traced]) -> Result<Vec<Trace>
     let recording = way.recording();
     let stretch = Stretch::new(&recording, way.index());
     let from = stretch.ends().0;
-    let replayer = way.replayer();
+    let replayer = way.replayer()?;
     let mut found: Vec<Option<Trace>> = group.iter().map(|_| None).collect();
     let things = || group.iter().map(|traced| &traced.thing);
     let mut was = values(replayer, things());

@@ -33,7 +33,9 @@ pub struct WayReport {
 /// A way to replay a stretch, always from its own origin on, so that an engine's caches are as they were.
 pub struct Way {
     recording: Arc<Recording>,
-    replayer: Replayer,
+    maker: MachineMaker,
+    /// Made when it is first needed: several machines at once may be more than the host has room for.
+    replayer: Option<Replayer>,
     /// The checkpoint that it begins at.
     origin: usize,
     /// The stretch.
@@ -43,33 +45,21 @@ pub struct Way {
 
 impl Way {
     /// Stretch number `index` by machines of `maker`, from checkpoint number `origin` on, which is not behind it.
-    ///
-    /// # Errors
-    /// If the recorded machine cannot be made.
-    pub fn new(
-        recording: &Arc<Recording>,
-        maker: &MachineMaker,
-        origin: usize,
-        index: usize,
-    ) -> Result<Self, ReplayError> {
-        let replayer = Replayer::with_maker(recording.clone(), maker.clone(), 0, 1)?;
+    pub fn new(recording: &Arc<Recording>, maker: &MachineMaker, origin: usize, index: usize) -> Self {
         let from = match origin {
             _ if origin == index => "the checkpoint before".to_owned(),
             0 => "the start".to_owned(),
             _ => format!("the reset at {}", recording.checkpoints()[origin].position),
         };
         let name = format!("{}, from {from}", maker.engine());
-        Ok(Way { recording: recording.clone(), replayer, origin, index, name })
+        Way { recording: recording.clone(), maker: maker.clone(), replayer: None, origin, index, name }
     }
 
     /// The same from the checkpoint at the start of the stretch, a second time.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn again(recording: &Arc<Recording>, maker: &MachineMaker, index: usize) -> Result<Self, ReplayError> {
-        let mut way = Way::new(recording, maker, index, index)?;
+    pub fn again(recording: &Arc<Recording>, maker: &MachineMaker, index: usize) -> Self {
+        let mut way = Way::new(recording, maker, index, index);
         way.name.push_str(", a second time");
-        Ok(way)
+        way
     }
 
     /// The recording.
@@ -82,9 +72,20 @@ impl Way {
         self.index
     }
 
-    /// The replay where it stands.
-    pub fn replayer(&mut self) -> &mut Replayer {
-        &mut self.replayer
+    /// The replay where it stands; at the start of the recording if it has not begun.
+    ///
+    /// # Errors
+    /// If the recorded machine cannot be made.
+    pub fn replayer(&mut self) -> Result<&mut Replayer, ReplayError> {
+        Ok(match &mut self.replayer {
+            Some(replayer) => replayer,
+            none => none.insert(Replayer::with_maker(self.recording.clone(), self.maker.clone(), 0, 1)?),
+        })
+    }
+
+    /// Gives the machine back to the host, until it is needed again.
+    pub fn rest(&mut self) {
+        self.replayer = None;
     }
 
     /// The stretch.
@@ -97,10 +98,12 @@ impl Way {
     /// # Errors
     /// If the replay fails.
     pub fn begin(&mut self) -> Result<(), ReplayError> {
-        self.replayer.restore_file(self.origin)?;
-        if self.origin < self.index {
-            let info = self.recording.checkpoints()[self.index];
-            self.replayer.run_to_checkpoint(&info, &mut |_, _| Control::Continue)?;
+        let (origin, index) = (self.origin, self.index);
+        let replayer = self.replayer()?;
+        replayer.restore_file(origin)?;
+        if origin < index {
+            let info = replayer.recording.checkpoints()[index];
+            replayer.run_to_checkpoint(&info, &mut |_, _| Control::Continue)?;
         }
         Ok(())
     }
@@ -119,11 +122,12 @@ impl Way {
             return Ok(());
         }
         for (at, &stop) in stops.iter().enumerate() {
-            let run = self.replayer.run_to(Target::Insns(stop), &mut |_, _| Control::Continue);
+            let replayer = self.replayer()?;
+            let run = replayer.run_to(Target::Insns(stop), &mut |_, _| Control::Continue);
             if !followed(run.map(|_| ()))? {
                 return Ok(());
             }
-            look(at, &mut self.replayer)?;
+            look(at, replayer)?;
         }
         Ok(())
     }
@@ -136,7 +140,8 @@ impl Way {
         if !followed(self.begin())? {
             return Ok(None);
         }
-        let (stretch, replayer) = (Stretch::new(&self.recording, self.index), &mut self.replayer);
+        let (recording, index) = (self.recording.clone(), self.index);
+        let (stretch, replayer) = (Stretch::new(&recording, index), self.replayer()?);
         if !followed(stretch.run_to_end(replayer))? {
             return Ok(None);
         }
