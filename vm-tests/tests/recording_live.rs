@@ -139,9 +139,11 @@ impl Drop for SmallDisk {
 
 #[test]
 fn on_a_full_disk_the_machine_waits_for_room_and_nothing_is_lost() {
+    /// Enough that checkpoints are due while it runs.
+    const ROUNDS: u32 = 60;
     let Some(disk) = SmallDisk::mount("4m") else { return };
     let file = format!("{}/full.cvr", disk.0);
-    let kernel = scribbler(12);
+    let kernel = scribbler(ROUNDS);
     let kernel = kernel.to_str().expect("a plain path");
     let options = ["run", "--kernel", kernel, "--memory", "32M", "--debug-exit", "--record", &file];
     let mut child = Program::new(&options).spawn();
@@ -157,5 +159,5 @@ fn on_a_full_disk_the_machine_waits_for_room_and_nothing_is_lost() {
     let verified = Program::new(&["verify", &file]).run().expect_status(0);
     assert!(verified.console.contains("the same"), "{}", verified.console);
     let replay = Program::new(&["replay", &file]).run().expect_status(0);
-    assert_eq!(replay.console, ".".repeat(12));
+    assert_eq!(replay.console, ".".repeat(ROUNDS as usize));
 }
