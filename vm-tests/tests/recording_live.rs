@@ -3,11 +3,11 @@
 mod recording_support;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use recording_support::{Program, ended, json, scratch, scribbler};
-use vm_tests::Rng;
+use vm_tests::{Rng, program};
 
 /// Rounds of a guest that does not end while a test looks at it.
 const FOR_EVER: u32 = u32::MAX;
@@ -160,4 +160,25 @@ fn on_a_full_disk_the_machine_waits_for_room_and_nothing_is_lost() {
     assert!(verified.console.contains("the same"), "{}", verified.console);
     let replay = Program::new(&["replay", &file]).run().expect_status(0);
     assert_eq!(replay.console, ".".repeat(ROUNDS as usize));
+}
+
+#[test]
+fn on_a_full_disk_a_recording_in_a_tree_waits_for_room_too() {
+    let Some(disk) = SmallDisk::mount("4m") else { return };
+    let tree = format!("{}/tree", disk.0);
+    let (mut child, socket) = controlled(&["--tree", &tree]);
+    // By then the guest has written more than there is room for.
+    while ctl(&socket, &["status"])["insns"].as_u64() < Some(40_000_000) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let start = Command::new(program()).args(["ctl", &socket, "record", "start", "run"]).stdout(Stdio::null()).spawn();
+    let mut errors = BufReader::new(child.stderr.take().expect("it is a pipe"));
+    let mut line = String::new();
+    errors.read_line(&mut line).expect("standard error is text");
+    assert!(line.contains("paused") && line.contains("state that the recording begins with"), "{line}");
+    disk.resize("512m");
+    assert!(start.expect("ctl starts").wait().expect("it ends").success());
+    ctl(&socket, &["quit"]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(10));
+    Program::new(&["verify", &format!("{tree}:run")]).run().expect_status(0);
 }
