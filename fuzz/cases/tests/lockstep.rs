@@ -228,14 +228,14 @@ fn the_interpreter_in_pieces() {
 
 #[test]
 fn streams_on_the_translator() {
-    translated(|engine| streams(engine, 160));
+    translated(|engine| streams(engine, 300));
     translated(|_| streams(translator_in_short_blocks, 30));
     translated(|_| streams(warming_translator, 30));
 }
 
 #[test]
 fn interrupts_at_each_step_on_the_translator() {
-    translated(|engine| interrupts(engine, 16));
+    translated(|engine| interrupts(engine, 30));
 }
 
 #[test]

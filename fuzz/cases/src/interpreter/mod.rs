@@ -56,7 +56,7 @@ fn compare(bytes: &[u8], engine: NewEngine) {
     let bus = FuzzBus::new(&mut script);
     let cpu = state::first(&mut script, model);
     let ram = world::ram(&mut script, &cpu);
-    let start = Start { cpu, ram, bus, events: Vec::new(), wakes: WAKES };
+    let start = Start { cpu, second: None, ram, bus, events: Vec::new(), wakes: WAKES };
 
     let whole = |steps| end(&start, engines::interpreter, steps, Manner::WHOLE);
     let pieces = |steps| end(&start, engine, steps, manner);

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use iced_x86::{Decoder, DecoderOptions};
-use x86::InsnCount;
 use x86::vcpu::CodeSize;
+use x86::{InsnCount, Vcpu};
 
 use super::run::{Manner, NewEngine, Run, Start, Subject};
 
@@ -77,7 +77,8 @@ impl Pair {
 
 /// What differs, a line each.
 fn difference(reference: &Run<'_>, other: &Run<'_>) -> Option<String> {
-    let states = (reference.cpu.save(), other.cpu.save());
+    let save = |run: &Run<'_>| [Some(run.cpu.save()), run.second.as_ref().map(Vcpu::save)];
+    let states = (save(reference), save(other));
     let ends = |run: &Run<'_>| format!("{:#?}\n{:#?}\n{:#?}", run.ended, run.exits, run.bus);
     let ram_same = reference.ram() == other.ram();
     let same_ends = reference.ended == other.ended && reference.exits == other.exits && reference.bus == other.bus;

@@ -87,7 +87,7 @@ impl Crossings {
         let change = Event::Dma(world::CODE + 0x1000, vec![rng.bits() as u8]);
         let events = if rng.one_in(3) { vec![(first + 40, change)] } else { Vec::new() };
         let bus = FuzzBus::with_timer(index, first + rng.below(100), 57);
-        Some(Start { cpu, ram, bus, events, wakes: 3 })
+        Some(Start { cpu, second: None, ram, bus, events, wakes: 3 })
     }
 
     fn encode(&self, code: Code, rng: &mut Rng) -> Option<Vec<u8>> {

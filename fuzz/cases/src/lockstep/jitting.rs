@@ -35,7 +35,14 @@ pub fn forever(model: CpuModel, index: u64) -> Start {
     let (ram, cpu) = (world.ram(&code, &known), world.cpu());
     let first = cpu.count.0;
     let period = rng.pick(&[u64::MAX / 2, 501]);
-    Start { cpu, ram, bus: FuzzBus::with_timer(index, first + period, period), events: Vec::new(), wakes: 3 }
+    Start {
+        cpu,
+        second: None,
+        ram,
+        bus: FuzzBus::with_timer(index, first + period, period),
+        events: Vec::new(),
+        wakes: 3,
+    }
 }
 
 /// R12 goes round the buffer; at each place a function of some additions and jumps is written and called.

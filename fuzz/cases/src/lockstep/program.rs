@@ -34,7 +34,14 @@ pub(super) fn start(mut assembler: CodeAssembler, world: World, seed: u64, rng: 
     let cpu = world.cpu();
     let first = cpu.count.0;
     let period = rng.pick(&[u64::MAX / 2, 1000, 97]);
-    Start { cpu, ram, bus: FuzzBus::with_timer(seed, first + period, period), events: Vec::new(), wakes: 3 }
+    Start {
+        cpu,
+        second: None,
+        ram,
+        bus: FuzzBus::with_timer(seed, first + period, period),
+        events: Vec::new(),
+        wakes: 3,
+    }
 }
 
 /// Jcc by condition.

@@ -1,4 +1,5 @@
-//! One CPU without a machine around it, run by an engine in any pieces: what drives both sides of a comparison.
+//! One CPU, or two that take turns, without a machine around them, run by an engine in any pieces: what drives both sides of a
+//! comparison.
 
 use prost::Message;
 use x86::memory::phys::OwnedMemory;
@@ -18,6 +19,8 @@ const GRANULE: usize = 64;
 pub struct Start {
     /// The CPU.
     pub cpu: Vcpu,
+    /// Another one, which makes as many steps whenever the first has made so many.
+    pub second: Option<(Vcpu, u64)>,
     /// All of RAM.
     pub ram: Vec<u8>,
     /// The board.
@@ -91,6 +94,12 @@ pub struct Run<'a> {
     subject: &'a mut Subject,
     /// The CPU.
     pub cpu: Vcpu,
+    /// The other one.
+    pub second: Option<Vcpu>,
+    /// Steps of a turn.
+    turn: u64,
+    /// The count before which the first CPU's turn ends.
+    turn_end: InsnCount,
     /// The board.
     pub bus: FuzzBus,
     events: std::slice::Iter<'a, (u64, Event)>,
@@ -111,9 +120,13 @@ impl<'a> Run<'a> {
     /// At its start.
     pub fn new(subject: &'a mut Subject, start: &'a Start, manner: Manner) -> Self {
         subject.fill(&start.ram);
+        let turn = start.second.as_ref().map_or(u64::MAX / 2, |(_, turn)| *turn);
         Run {
             subject,
             cpu: start.cpu.clone(),
+            second: start.second.as_ref().map(|(cpu, _)| cpu.clone()),
+            turn,
+            turn_end: start.cpu.count + turn,
             bus: start.bus.clone(),
             events: start.events.iter(),
             manner,
@@ -140,12 +153,16 @@ impl<'a> Run<'a> {
         while self.ended.is_none() {
             self.bus.tick(self.cpu.count);
             self.give_events();
+            if self.cpu.count >= self.turn_end {
+                self.second_turn();
+                continue;
+            }
             if self.cpu.count >= until {
                 return;
             }
             let next_event = self.events.as_slice().first().map_or(u64::MAX, |(at, _)| *at);
             let cut = self.cpu.count.0.saturating_add(self.piece_len());
-            match self.piece(InsnCount(until.0.min(next_event).min(cut))) {
+            match self.piece(InsnCount(until.0.min(next_event).min(cut).min(self.turn_end.0))) {
                 Exit::Shutdown => self.ended = Some(Exit::Shutdown),
                 Exit::Halted => self.wake(),
                 Exit::Yield => self.exits.push((self.cpu.count, Exit::Yield)),
@@ -154,6 +171,23 @@ impl<'a> Run<'a> {
             self.pieces += 1;
             self.between_pieces();
         }
+    }
+
+    /// The second CPU catches up, unless it waits for something.
+    fn second_turn(&mut self) {
+        let end = self.turn_end;
+        self.turn_end = end + self.turn;
+        let Some(second) = self.second.take() else { return };
+        let first = std::mem::replace(&mut self.cpu, second);
+        while self.cpu.count < end {
+            self.bus.tick(self.cpu.count);
+            let cut = self.cpu.count.0.saturating_add(self.piece_len());
+            match self.piece(InsnCount(end.0.min(cut))) {
+                Exit::Shutdown | Exit::Halted => break,
+                Exit::Yield | Exit::Until | Exit::Attention => {}
+            }
+        }
+        self.second = Some(std::mem::replace(&mut self.cpu, first));
     }
 
     fn give_events(&mut self) {
@@ -214,6 +248,7 @@ impl<'a> Run<'a> {
         if self.pieces == self.restore_at {
             self.restore_at = self.restore_at.saturating_mul(3);
             self.cpu = restored(&self.cpu);
+            self.second = self.second.as_ref().map(restored);
             self.subject.engine.forget(&mut self.subject.owned.memory);
         }
         if self.manner.take_dirty && self.pieces.is_multiple_of(8) {
@@ -223,7 +258,9 @@ impl<'a> Run<'a> {
 
     /// Every page that changed since the last time must be among the dirty ones.
     fn check_dirty(&mut self) {
-        self.cpu.tlb.forbid_all_fast_writes();
+        for cpu in self.second.iter_mut().chain([&mut self.cpu]) {
+            cpu.tlb.forbid_all_fast_writes();
+        }
         let dirty = self.subject.owned.memory.take_dirty_pages();
         let now = self.subject.owned.memory.bytes();
         if let Some(clean) = &mut self.clean {

@@ -5,11 +5,12 @@
 //! its own addresses, and RAM again at [`ALIAS`] and, by the same tables, at [`HIGH`]; a 2 MiB page at [`LARGE`] shows RAM to the
 //! supervisor whatever those tables say. A device lies at [`DEVICE`].
 
-use iced_x86::code_asm::*;
 use x86::flags;
 use x86::save::{CpuState, SegmentState, TableState};
 use x86::vcpu::cr;
 use x86::{CpuModel, Vcpu};
+
+mod handlers;
 
 /// Bytes of RAM.
 pub const RAM_BYTES: usize = 0x8_0000;
@@ -52,6 +53,8 @@ const POINTERS: u64 = 0x2000;
 const DIRECTORY: u64 = 0x3000;
 const GDT: u64 = 0x6000;
 const TSS: u64 = 0x6800;
+/// That of a second CPU.
+const OTHER_TSS: u64 = 0x6900;
 const IDT: u64 = 0x7000;
 const HANDLERS: u64 = 0x8000;
 const COMMON: u64 = HANDLERS + 0x200;
@@ -63,6 +66,7 @@ const DEBUG: u64 = HANDLERS + 0x600;
 /// For each byte of code, the offset of the next instruction, two bytes each.
 const NEXT: u64 = 0x1_0000;
 const STACKS: u64 = 0x3_c000;
+const OTHER_STACKS: u64 = 0xb000;
 
 /// Selectors.
 const KERNEL_CODE: u16 = 0x08;
@@ -174,6 +178,18 @@ impl World {
         cpu
     }
 
+    /// Another CPU at the same place, in ring 3 or, if the code allows it, in ring 0, with stacks of its own.
+    pub fn second_cpu(&self, user: bool) -> Vcpu {
+        let first = World { user: user || self.compatibility, ..*self }.cpu();
+        let mut state = first.save();
+        state.segments[7].base = OTHER_TSS;
+        state.gpr[4] -= 0x800;
+        state.gpr[8..].iter_mut().for_each(|gpr| *gpr ^= 0xff8);
+        let mut cpu = Vcpu::new(self.model, 1, 2);
+        cpu.restore(&state).unwrap_or_else(|error| panic!("a state that can be is refused: {error}"));
+        cpu
+    }
+
     fn set_segments(&self, state: &mut CpuState) {
         let (code, data) = match () {
             () if self.compatibility => (USER_CODE_32, USER_DATA),
@@ -188,96 +204,6 @@ impl World {
         if self.compatibility {
             (state.segments[4].base, state.segments[5].base) = (0, 0);
         }
-    }
-
-    fn put_handlers(&self, ram: &mut [u8]) {
-        for vector in 0..32 {
-            let at = HANDLERS + 16 * vector;
-            let has_error = matches!(vector, 8 | 10..=14 | 17);
-            assemble(ram, at, |a| {
-                if !has_error {
-                    a.push(0)?;
-                }
-                a.jmp(COMMON)
-            });
-        }
-        assemble(ram, COMMON, |a| self.go_on(a));
-        assemble(ram, INTERRUPT, |a| {
-            a.push(rax)?;
-            a.mov(rax, qword_ptr(VARIABLES + INTERRUPTS))?;
-            a.lea(rax, rax + 1)?;
-            a.mov(qword_ptr(VARIABLES + INTERRUPTS), rax)?;
-            a.pop(rax)?;
-            a.iretq()
-        });
-        assemble(ram, SYSCALL, |a| {
-            a.swapgs()?;
-            a.inc(qword_ptr(VARIABLES + CALLS))?;
-            a.swapgs()?;
-            a.sysretq()
-        });
-        for (at, code, data) in [(TO_KERNEL, KERNEL_CODE, KERNEL_DATA), (TO_USER, USER_CODE, USER_DATA)] {
-            assemble(ram, at, |a| {
-                a.mov(qword_ptr(rsp + 8), i32::from(code))?;
-                a.mov(qword_ptr(rsp + 32), i32::from(data))?;
-                a.iretq()
-            });
-        }
-        // #DB: single steps and breakpoints end, and the code goes on where it was.
-        assemble(ram, DEBUG, |a| {
-            a.and(qword_ptr(rsp + 16), !(flags::TF as i32))?;
-            a.or(qword_ptr(rsp + 16), flags::RF as i32)?;
-            a.inc(qword_ptr(VARIABLES + FAULTS))?;
-            a.iretq()
-        });
-    }
-
-    /// The handler of faults: frame at RSP with an error code.
-    fn go_on(&self, a: &mut CodeAssembler) -> Result<(), IcedError> {
-        let (mut skip, mut lost, mut done) = (a.create_label(), a.create_label(), a.create_label());
-        a.push(rax)?;
-        a.push(rcx)?;
-        // A task switch flag or a debug register that got in the way is taken away.
-        a.clts()?;
-        a.inc(qword_ptr(VARIABLES + FAULTS))?;
-        if self.mends_pages {
-            a.test(byte_ptr(VARIABLES + FAULTS), 1)?;
-            a.jz(skip)?;
-            a.mov(rax, cr2)?;
-            a.shr(rax, 12)?;
-            a.and(eax, 0x3ff)?;
-            a.mov(ecx, eax)?;
-            a.and(ecx, 0x1ff)?;
-            a.sub(ecx, 0x20)?;
-            a.cmp(ecx, 0x60)?;
-            a.jae(skip)?;
-            a.mov(rcx, qword_ptr(rax * 8 + TABLES))?;
-            a.or(rcx, 7)?;
-            a.btr(rcx, 63)?;
-            a.mov(qword_ptr(rax * 8 + TABLES), rcx)?;
-            if self.flushes {
-                a.mov(rax, cr2)?;
-                a.invlpg(byte_ptr(rax))?;
-            }
-            a.jmp(done)?;
-        }
-        a.set_label(&mut skip)?;
-        a.mov(rax, qword_ptr(rsp + 24))?;
-        a.sub(rax, qword_ptr(VARIABLES + CODE_BASE))?;
-        a.cmp(rax, CODE_BYTES as i32)?;
-        a.jae(lost)?;
-        a.movzx(ecx, word_ptr(rax * 2 + NEXT))?;
-        a.add(rcx, qword_ptr(VARIABLES + CODE_BASE))?;
-        a.mov(qword_ptr(rsp + 24), rcx)?;
-        a.jmp(done)?;
-        a.set_label(&mut lost)?;
-        a.mov(rax, qword_ptr(VARIABLES + CODE_BASE))?;
-        a.mov(qword_ptr(rsp + 24), rax)?;
-        a.set_label(&mut done)?;
-        a.pop(rcx)?;
-        a.pop(rax)?;
-        a.lea(rsp, rsp + 8)?;
-        a.iretq()
     }
 }
 
@@ -297,11 +223,13 @@ fn put_tables(ram: &mut [u8]) {
     }
     // The task's descriptor.
     put(ram, GDT + 0x30, 0x0000_8b00_0000_0067 | (TSS & 0xffff) << 16);
-    put(ram, TSS + 4, STACKS);
-    for stack in 1..=7 {
-        put(ram, TSS + 0x1c + 8 * stack, STACKS + 0x800 * stack);
+    for (tss, stacks) in [(TSS, STACKS), (OTHER_TSS, OTHER_STACKS)] {
+        put(ram, tss + 4, stacks);
+        for stack in 1..=7 {
+            put(ram, tss + 0x1c + 8 * stack, stacks + 0x800 * stack);
+        }
+        put(ram, tss + 0x66, 0x68);
     }
-    put(ram, TSS + 0x66, 0x68);
     for vector in 0..256 {
         // Faults, interrupts, INTs and NMIs each have a stack of their own: the code's may be anywhere.
         let (target, stack, rights) = match vector {
@@ -327,11 +255,4 @@ fn put_code(ram: &mut [u8], code: &[u8], starts: &[usize]) {
         let target = next.peek().copied().unwrap_or(0) as u16;
         ram[NEXT as usize + 2 * at..][..2].copy_from_slice(&target.to_le_bytes());
     }
-}
-
-fn assemble(ram: &mut [u8], at: u64, write: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) {
-    let mut assembler = CodeAssembler::new(64).expect("a size of code that there is");
-    write(&mut assembler).expect("handlers that can be encoded");
-    let bytes = assembler.assemble(at).expect("handlers that can be encoded");
-    ram[at as usize..][..bytes.len()].copy_from_slice(&bytes);
 }

@@ -78,7 +78,8 @@ impl Streams {
         let first = cpu.count.0;
         let period = rng.pick(&[u64::MAX / 2, u64::MAX / 2, 7, 33, 100, 401]);
         let bus = FuzzBus::with_timer(index, first + rng.below(200).min(period), period);
-        Start { cpu, ram, bus, events: events(&mut rng, first), wakes: 20 }
+        let second = rng.one_in(4).then(|| (world.second_cpu(rng.one_in(2)), rng.pick(&[13, 60, 200])));
+        Start { cpu, second, ram, bus, events: events(&mut rng, first), wakes: 20 }
     }
 
     fn world(&self, rng: &mut Rng) -> World {
