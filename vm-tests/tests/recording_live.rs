@@ -2,7 +2,7 @@
 
 mod recording_support;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -139,27 +139,27 @@ impl Drop for SmallDisk {
 
 #[test]
 fn on_a_full_disk_the_machine_waits_for_room_and_nothing_is_lost() {
-    /// Enough that checkpoints are due while it runs.
-    const ROUNDS: u32 = 60;
     let Some(disk) = SmallDisk::mount("4m") else { return };
     let file = format!("{}/full.cvr", disk.0);
-    let kernel = scribbler(ROUNDS);
-    let kernel = kernel.to_str().expect("a plain path");
-    let options = ["run", "--kernel", kernel, "--memory", "32M", "--debug-exit", "--record", &file];
-    let mut child = Program::new(&options).spawn();
+    // It scribbles for as long as it takes until the disk is full.
+    let (mut child, socket) = controlled(&["--record", &file]);
     let mut errors = BufReader::new(child.stderr.take().expect("it is a pipe"));
     let mut line = String::new();
     errors.read_line(&mut line).expect("standard error is text");
     assert!(line.contains("paused") && line.contains("when there is room"), "{line}");
+    let paused = ctl(&socket, &["status"])["insns"].as_u64();
+    assert_eq!(ctl(&socket, &["status"])["insns"].as_u64(), paused);
     disk.resize("512m");
-    let mut rest = String::new();
-    errors.read_to_string(&mut rest).expect("standard error is text");
-    assert!(rest.contains("goes on"), "{rest}");
-    assert_eq!(child.wait().expect("it ends").code(), Some(1), "{rest}");
+    let mut goes_on = String::new();
+    errors.read_line(&mut goes_on).expect("standard error is text");
+    assert!(goes_on.contains("goes on"), "{goes_on}");
+    ctl(&socket, &["quit"]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(10));
     let verified = Program::new(&["verify", &file]).run().expect_status(0);
     assert!(verified.console.contains("the same"), "{}", verified.console);
-    let replay = Program::new(&["replay", &file]).run().expect_status(0);
-    assert_eq!(replay.console, ".".repeat(ROUNDS as usize));
+    let info = json(&Program::new(&["info", &file, "--json"]).run().expect_status(0).console);
+    assert_eq!((&info["cut_short"], &info["end_reason"]), (&false.into(), &"stopped".into()));
+    assert!(info["end"]["insns"].as_u64() >= paused, "{info}");
 }
 
 #[test]
