@@ -8,6 +8,9 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::policy::{Decision, Policy, Usage};
 use crate::worker::Report;
 
+/// With a processor to spare the worker takes nothing from the guest but caches and memory: its time counts one part in
+/// this many then.
+const SPARE_PROCESSOR: u64 = 8;
 /// Packing is worth waking the worker for from this much time on.
 const LEAST_PACKING_NS: u64 = 500_000;
 /// For longer the log need not wait.
@@ -27,12 +30,16 @@ pub struct Account {
     report: Report,
     /// [`thread_ns`] up to which this thread's time is accounted for.
     here_ns: u64,
+    /// So much of the worker's time counts as much as one of this thread's.
+    worker_discount: u64,
 }
 
 impl Account {
     /// Nothing spent yet.
     pub fn new(policy: Policy) -> Self {
-        Account { policy, initial_bytes: None, report: Report::default(), here_ns: thread_ns() }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let worker_discount = if processors > 1 { SPARE_PROCESSOR } else { 1 };
+        Account { policy, initial_bytes: None, report: Report::default(), here_ns: thread_ns(), worker_discount }
     }
 
     /// This thread's time since the last call.
@@ -67,8 +74,9 @@ impl Account {
             self.initial_bytes = (report.checkpoint_bytes > 0).then_some(report.checkpoint_bytes);
             return;
         }
-        let ns = report.busy_ns.saturating_sub(before.busy_ns);
-        self.policy.pay(ns.saturating_add(report.thinning_ns.saturating_sub(before.thinning_ns)));
+        let ns = report.busy_ns.saturating_sub(before.busy_ns) / self.worker_discount;
+        let thinning_ns = report.thinning_ns.saturating_sub(before.thinning_ns) / self.worker_discount;
+        self.policy.pay(ns.saturating_add(thinning_ns));
         let written = |report: &Report| report.checkpoint_bytes + report.thinned_bytes;
         let bytes = written(&report).saturating_sub(written(&before));
         self.policy.learn(report.packed_pages - before.packed_pages, ns, bytes);
@@ -91,9 +99,10 @@ impl Account {
         Usage { initial_bytes, used_bytes: checkpoint_bytes.saturating_sub(initial_bytes), put_off_bytes, is_thinned }
     }
 
-    /// Processor time that may go into packing now, if that is enough to begin, in nanoseconds.
+    /// Processor time of the worker that may go into packing now, if that is enough to begin, in nanoseconds.
     pub fn spendable_ns(&self) -> Option<u64> {
-        let ns = u64::try_from(self.policy.credit_ns()).unwrap_or(0).min(MOST_PACKING_NS);
+        let credit_ns = u64::try_from(self.policy.credit_ns()).unwrap_or(0);
+        let ns = credit_ns.saturating_mul(self.worker_discount).min(MOST_PACKING_NS);
         (ns >= LEAST_PACKING_NS).then_some(ns)
     }
 

@@ -12,7 +12,7 @@
 /// Steps between checkpoints at first: about a tenth of a second of running.
 const FIRST_INTERVAL: u64 = 32_000_000;
 /// One part in this many of the guest's processor time may go into checkpoints.
-pub const SHARE: u64 = 50;
+const SHARE: u64 = 50;
 /// The most that is saved up, in nanoseconds of checkpoints.
 const MOST_SAVED_NS: i64 = 50_000_000;
 /// What a page is taken to cost before any was measured.
