@@ -200,6 +200,18 @@ impl Asm {
         self.modrm(to, &mask);
     }
 
+    /// PDEP: the low bits of `from` to the places that the mask at `base + disp` has.
+    pub fn pdep(&mut self, to: u8, from: u8, mask: Mem) {
+        self.vex(MAP_0F38, PREFIX_F2, from, to, 0, mask.base.unwrap_or(0));
+        self.byte(0xf5);
+        self.modrm(to, &mask);
+    }
+
+    /// NOT, which leaves the flags alone.
+    pub fn not(&mut self, register: u8) {
+        self.op_reg(true, &[0xf7], 2, register);
+    }
+
     /// SHRX: a shift right by the low six bits of `count`, leaving the flags alone.
     pub fn shrx(&mut self, to: u8, from: u8, count: u8) {
         self.vex(MAP_0F38, PREFIX_F2, count, to, 0, from);
@@ -329,6 +341,8 @@ mod tests {
         assert_eq!(text(|a| a.lea(R10, Mem::sum(R12, R11))), "lea r10,[r12+r11]");
         assert_eq!(text(|a| a.lea32(R10, Mem::base(RBP, -8))), "lea r10d,[rbp-8]");
         assert_eq!(text(|a| a.pext(R11, R9, Mem::base(RSP, 60))), "pext r11,r9,[rsp+3Ch]");
+        assert_eq!(text(|a| a.pdep(R10, R10, Mem::base(RSP, 156))), "pdep r10,r10,[rsp+9Ch]");
+        assert_eq!(text(|a| a.not(R10)), "not r10");
         assert_eq!(text(|a| a.shrx(RCX, RCX, RSP)), "shrx rcx,rcx,rsp");
         assert_eq!(text(|a| a.shlx(RCX, R10, RSP)), "shlx rcx,r10,rsp");
         assert_eq!(text(|a| a.rorx(RCX, R15, 32)), "rorx rcx,r15,20h");

@@ -33,6 +33,8 @@ impl Default for Policy {
     }
 }
 
+/// Blocks that are remembered in front of the table.
+const RECENT: usize = 4096;
 /// Instructions that may be handed over at most; then everything is dropped.
 const MAX_SITES: usize = 1 << 18;
 /// Room that the largest block needs.
@@ -68,6 +70,8 @@ pub struct Cache {
     /// End of the shared code.
     start: u32,
     table: Table,
+    /// Names and numbers of blocks found last.
+    recent: Vec<(u64, u32)>,
     blocks: Vec<Block>,
     sites: Vec<Site>,
     links: Vec<Link>,
@@ -104,6 +108,7 @@ impl Cache {
             thunks,
             start,
             table: Table::new(),
+            recent: vec![(0, 0); RECENT],
             blocks: Vec::new(),
             sites: Vec::new(),
             links: Vec::new(),
@@ -120,6 +125,7 @@ impl Cache {
         self.buffer.truncate(self.start);
         self.buffer.clear_jumps();
         self.table.clear();
+        self.recent.fill((0, 0));
         self.generation += 1;
         self.blocks.clear();
         self.sites.clear();
@@ -130,8 +136,16 @@ impl Cache {
     /// The block at `at` if it is translated, or hot enough to be translated now.
     fn find(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
         let key = key(at, cpu.mode.view);
+        let recent = &mut self.recent[(key ^ key >> 13) as usize % RECENT];
+        if recent.0 == key {
+            return Some(recent.1);
+        }
         match self.table.get(key) {
-            Some(id) => (self.blocks[id as usize].len > 0).then_some(id),
+            Some(id) if self.blocks[id as usize].len > 0 => {
+                *recent = (key, id);
+                Some(id)
+            }
+            Some(_) => None,
             None if self.table.ask(key) < self.policy.cold_runs => None,
             None => self.translate(cpu, env, at),
         }
@@ -230,6 +244,7 @@ impl Cache {
             page_rip: cpu.rip & !0xfff,
             sites: null(),
             site_count: 0,
+            interrupt: u64::from(env.interrupt),
             vectors_usable: u64::from(vectors_usable(cpu)),
             vectors_loaded: 0,
             until: cpu.count.0 + left,
@@ -255,7 +270,8 @@ impl Cache {
 
 impl Accelerator for Cache {
     fn run(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Option<Ran> {
-        if cpu.mode.code != CodeSize::B64 || env.mem.has_stale_code() {
+        // The view stands for the privilege level, which rings 1 and 2 would make untrue.
+        if cpu.mode.code != CodeSize::B64 || matches!(cpu.mode.cpl, 1 | 2) || env.mem.has_stale_code() {
             return None;
         }
         // A fault is left to the interpreter, which meets it again.
@@ -281,6 +297,7 @@ impl Accelerator for Cache {
             let key = key(block.at, block.view);
             self.buffer.clear_jump(block.at.0, key);
             self.table.remove(key);
+            self.recent[(key ^ key >> 13) as usize % RECENT].0 = 0;
         }
     }
 }

@@ -75,6 +75,8 @@ pub const KEPT: Mem = Mem::base(RSP, 132);
 pub const VECTORS: Mem = Mem::base(RSP, 140);
 /// MXCSR of the program around translated code.
 pub const HOST_MXCSR: Mem = Mem::base(RSP, 148);
+/// Mask of all bits but RFLAGS.IF.
+pub const IF_MASK: Mem = Mem::base(RSP, 156);
 /// Bytes of the frame, from an aligned address down.
 pub const FRAME_BYTES: i32 = 192;
 /// What is added to that to make RSP.
@@ -106,6 +108,8 @@ pub struct Context {
     pub until: u64,
     /// Start of the executable code.
     pub code: u64,
+    /// 1 if an interrupt waits, else 0: enabling interrupts then leaves.
+    pub interrupt: u64,
     /// 1 if the guest's vector registers may be used natively, see [`vectors_usable`]; else 0.
     pub vectors_usable: u64,
     /// 1 if they were in the host's when the run of translated code was interrupted.
@@ -129,6 +133,9 @@ pub const fn xmm_offset(register: u8) -> i32 {
 
 /// Offset of MXCSR in [`Vcpu`].
 pub const MXCSR_OFFSET: i32 = (offset_of!(Vcpu, vector) + offset_of!(VectorState, mxcsr)) as i32;
+
+/// Offset of RFLAGS, but for the arithmetic flags, in [`Vcpu`].
+pub const SYSTEM_FLAGS_OFFSET: i32 = offset_of!(Vcpu, rflags_system) as i32;
 
 /// Offset of a guest register in [`Vcpu`].
 pub const fn gpr_offset(register: u8) -> i32 {

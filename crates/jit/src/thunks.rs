@@ -82,6 +82,7 @@ fn emit_enter(asm: &mut Asm) {
         (layout::ALIGN16_MASK, !0xfffu64 | 15),
         (layout::COUNT31_MASK, 31),
         (layout::COUNT63_MASK, 63),
+        (layout::IF_MASK, !x86::flags::IF),
     ] {
         asm.constant(RAX, mask);
         asm.store(slot, RAX);

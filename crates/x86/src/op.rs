@@ -92,6 +92,8 @@ pub struct Env<'a> {
     /// Steps that the current instruction took beyond one (repeated string instructions): those
     /// before the iteration under way, or the one that faulted, or the last one.
     pub extra_steps: u64,
+    /// The board has an interrupt for the vCPU, which may not be able to take it yet.
+    pub interrupt: bool,
 }
 
 impl Env<'_> {

@@ -213,6 +213,8 @@ impl<'a> Emitter<'a> {
             Imul | Mul => self.multiply(),
             Div | Idiv => self.divide(),
             Bsf | Bsr | Bt | Bts | Btr | Btc => self.bits(),
+            Shld | Shrd => self.double_shift(),
+            Cli | Sti | Pushfq => self.interrupt_flag(),
             Jmp | Call | Ret => self.jump(),
             _ if self.item.insn.is_jcc_short_or_near() => self.conditional_jump(),
             _ if super::vector::is_native(&self.item) => self.vector(),

@@ -3,7 +3,7 @@
 //! Behind a block, and wherever an instruction can fault or leave, all flags are live.
 
 use super::Item;
-use iced_x86::{Mnemonic, OpKind, RflagsBits};
+use iced_x86::{Mnemonic, OpKind, Register, RflagsBits};
 
 /// The six arithmetic flags, as iced-x86 numbers them.
 pub const ALL: u32 =
@@ -46,6 +46,8 @@ pub fn stays(item: &Item) -> bool {
             | Sal
             | Shr
             | Sar
+            | Shld
+            | Shrd
             | Imul
             | Cdq
             | Cdqe
@@ -59,7 +61,8 @@ pub fn stays(item: &Item) -> bool {
         && (0..insn.op_count()).all(|i| match insn.op_kind(i) {
             OpKind::Register => {
                 let register = insn.op_register(i);
-                register.is_gpr() && !register.is_gpr8()
+                let is_count = register == Register::CL && i + 1 == insn.op_count() && is_shift(insn.mnemonic());
+                is_count || (register.is_gpr() && !register.is_gpr8())
             }
             OpKind::Memory => is_lea,
             _ => true,
@@ -68,13 +71,17 @@ pub fn stays(item: &Item) -> bool {
 
 /// The flags that the instruction always sets.
 fn written(item: &Item) -> u32 {
-    use Mnemonic::*;
-    if matches!(item.insn.mnemonic(), Shl | Sal | Shr | Sar) {
-        let by_register = item.insn.op1_kind() == OpKind::Register;
+    if is_shift(item.insn.mnemonic()) {
+        let by_register = item.insn.op_kind(item.insn.op_count() - 1) == OpKind::Register;
         let mask = if item.op.osize == 8 { 63 } else { 31 };
         if by_register || item.op.imm & mask == 0 {
             return 0;
         }
     }
     item.insn.rflags_modified() & ALL
+}
+
+fn is_shift(mnemonic: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(mnemonic, Shl | Sal | Shr | Sar | Shld | Shrd)
 }

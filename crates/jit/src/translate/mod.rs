@@ -13,6 +13,7 @@ mod muldiv;
 mod plain;
 mod shifts;
 mod stack;
+mod system;
 mod vector;
 
 use crate::cache::Link;
@@ -20,8 +21,8 @@ use crate::host::Host;
 use crate::site::Site;
 use crate::thunks::Thunks;
 use emitter::Emitter;
-use iced_x86::{Decoder, DecoderOptions, Instruction};
-use x86::decode::{Decoded, decode};
+use iced_x86::Instruction;
+use x86::decode::{Decoded, decode_both};
 use x86::op::Op;
 use x86::vcpu::CodeSize;
 use x86::{CpuModel, GuestPhysAddr};
@@ -109,19 +110,13 @@ pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mu
 
 fn decode_run(place: &Place, page: &[u8; 4096], start: usize) -> Run {
     let mut run = Run { items: Vec::with_capacity(16), end: start, jumps: false };
-    let options = match place.model {
-        CpuModel::V2 => DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD,
-        CpuModel::V3 => DecoderOptions::NONE,
-    };
     while run.items.len() < place.max_block && run.end < 4096 {
-        let decoded = decode(&page[run.end..], run.end as u16, CodeSize::B64, place.model);
+        let (decoded, insn) = decode_both(&page[run.end..], run.end as u16, CodeSize::B64, place.model);
         let Decoded::Op { op, starts_block, ends_block } = decoded else { break };
         // System instructions look at the count at which their block began: each begins one.
         if starts_block && !run.items.is_empty() {
             break;
         }
-        let mut decoder = Decoder::with_ip(64, &page[run.end..], run.end as u64, options);
-        let insn = decoder.decode();
         let offered = insn.cpuid_features().iter().all(|&feature| place.model.offers(feature));
         run.items.push(Item { op, insn, offered });
         run.end += usize::from(op.len);

@@ -165,6 +165,31 @@ impl Emitter<'_> {
         host
     }
 
+    /// SHLD and SHRD of registers, where nobody sees OF and AF.
+    pub fn double_shift(&mut self) -> Emitted {
+        let insn = self.item.insn;
+        if any_live(self.live, RflagsBits::OF | RflagsBits::AF) || insn.op0_kind() == OpKind::Memory {
+            return Err(Untranslated);
+        }
+        let bytes = insn.op0_register().size();
+        if bytes < 4 {
+            return Err(Untranslated);
+        }
+        let (target, source) = (insn.op0_register().number() as u8, insn.op1_register().number() as u8);
+        let held = self.gpr(target, R10);
+        let other = self.gpr(source, R11);
+        let left = insn.mnemonic() == Mnemonic::Shld;
+        if insn.op2_kind() == OpKind::Register {
+            self.asm.mov(RCX, GUEST_RCX);
+            self.asm.op_reg(bytes == 8, &[0x0f, if left { 0xa5 } else { 0xad }], other, held);
+        } else {
+            self.asm.op_reg(bytes == 8, &[0x0f, if left { 0xa4 } else { 0xac }], other, held);
+            self.asm.byte(self.item.op.imm as u8);
+        }
+        self.set_gpr(target, held);
+        Ok(())
+    }
+
     fn shift_by_cl(&mut self, bytes: usize, exact: bool) -> Emitted {
         self.on_register(|emitter, held| {
             let emit = |emitter: &mut Self, count| {

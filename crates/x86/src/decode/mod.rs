@@ -38,6 +38,11 @@ pub enum Decoded {
 /// Decodes the instruction at the start of `bytes` (at most [`MAX_LEN`] count), whose first byte
 /// is at offset `off` of its page.
 pub fn decode(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> Decoded {
+    decode_both(bytes, off, code, model).0
+}
+
+/// The same, and the instruction as iced-x86 sees it.
+pub fn decode_both(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> (Decoded, Instruction) {
     let bitness = match code {
         CodeSize::B16 => 16,
         CodeSize::B32 => 32,
@@ -54,19 +59,19 @@ pub fn decode(bytes: &[u8], off: u16, code: CodeSize, model: CpuModel) -> Decode
     let mut op = blank(off, insn.len() as u8);
     match decoder.last_error() {
         DecoderError::None => {}
-        DecoderError::NoMoreBytes => return Decoded::Truncated,
+        DecoderError::NoMoreBytes => return (Decoded::Truncated, insn),
         _ if window.len() == MAX_LEN && is_too_long(bitness, window, options) => {
             op.exec = exec::misc::too_long;
-            return Decoded::Op { op, starts_block: false, ends_block: true };
+            return (Decoded::Op { op, starts_block: false, ends_block: true }, insn);
         }
-        _ => return Decoded::Op { op, starts_block: false, ends_block: true },
+        _ => return (Decoded::Op { op, starts_block: false, ends_block: true }, insn),
     }
     let prefixes = Prefixes::scan(window, code);
     fill(&mut op, &insn, &prefixes, code);
     let system;
     (op.exec, system) = select(&insn, &mut op, model).unwrap_or((exec::misc::undefined, false));
     let falls_through = matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
-    Decoded::Op { op, starts_block: system, ends_block: !falls_through }
+    (Decoded::Op { op, starts_block: system, ends_block: !falls_through }, insn)
 }
 
 /// True if the invalid instruction that fills `window` goes on behind it, in which case it is not

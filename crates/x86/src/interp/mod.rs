@@ -137,20 +137,21 @@ impl Interpreter {
 
     /// Decides what comes before the next instruction, in the order of SDM Vol. 3A, table 6-2.
     #[inline(always)]
-    fn next(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, interrupt: bool) -> Next {
+    fn next(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Next {
         if cpu.count >= env.until {
             return Next::Exit(Exit::Until);
         }
-        let quiet = !interrupt && cpu.nmi_pending == 0 && cpu.debug_pending == 0 && cpu.activity == Activity::Running;
+        let quiet =
+            !env.interrupt && cpu.nmi_pending == 0 && cpu.debug_pending == 0 && cpu.activity == Activity::Running;
         if quiet && !steps_singly(cpu) {
             return Next::Run { single: false };
         }
-        self.next_with_events(cpu, env, interrupt)
+        self.next_with_events(cpu, env)
     }
 
-    fn next_with_events(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, interrupt: bool) -> Next {
+    fn next_with_events(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Next {
         let shadow = cpu.shadow;
-        let may_interrupt = interrupt && cpu.rflags_system & flags::IF != 0 && shadow == Shadow::None;
+        let may_interrupt = env.interrupt && cpu.rflags_system & flags::IF != 0 && shadow == Shadow::None;
         let may_nmi = cpu.nmi_pending > 0 && !cpu.nmi_blocked && shadow != Shadow::MovSs;
         match cpu.activity {
             Activity::Running => {}
@@ -226,19 +227,19 @@ impl Interpreter {
     ) -> Exit {
         // Other vCPUs may have made pages hold code since this one ran.
         vcpu.tlb.refresh_code_pages(memory);
-        let mut env = Env { mem: memory, bus, leave: false, bus_touched: true, until, extra_steps: 0 };
-        let mut interrupt = false;
+        let mut env =
+            Env { mem: memory, bus, leave: false, bus_touched: true, until, extra_steps: 0, interrupt: false };
         loop {
             if env.bus_touched {
                 env.bus_touched = false;
                 let signals = env.bus.signals();
                 env.until = until.min(signals.until);
-                interrupt = signals.interrupt;
+                env.interrupt = signals.interrupt;
                 if signals.attention {
                     return Exit::Attention;
                 }
             }
-            let ran = match self.next(vcpu, &mut env, interrupt) {
+            let ran = match self.next(vcpu, &mut env) {
                 Next::Run { single: false } => self.run_blocks(accelerator, vcpu, &mut env),
                 Next::Run { single: true } => self.run_single(accelerator, vcpu, &mut env),
                 Next::Again => Ran::On,

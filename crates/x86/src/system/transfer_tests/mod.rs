@@ -208,6 +208,7 @@ impl Pc {
             bus_touched: false,
             until: InsnCount(u64::MAX),
             extra_steps: 0,
+            interrupt: false,
         };
         act(&mut self.cpu, &mut env)
     }

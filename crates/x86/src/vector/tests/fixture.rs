@@ -75,6 +75,7 @@ impl Fixture {
             bus_touched: false,
             until: InsnCount(u64::MAX),
             extra_steps: 0,
+            interrupt: false,
         };
         (op.exec)(&mut self.cpu, &mut env, &op).map_err(|_| self.cpu.fault)
     }

@@ -65,6 +65,7 @@ impl Fixture {
             bus: &mut bus,
             leave: false,
             extra_steps: 0,
+            interrupt: false,
             bus_touched: false,
             until: InsnCount(u64::MAX),
         };
