@@ -251,6 +251,17 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    /// Loads guest register `guest`, all 64 bits, from memory; `scratch` on the way if it lies in the frame.
+    pub fn load_gpr(&mut self, guest: u8, from: Mem, scratch: u8) {
+        match PLACES[usize::from(guest)] {
+            layout::Place::Reg(to) => self.asm.load(to, from),
+            layout::Place::Slot(slot) => {
+                self.asm.load(scratch, from);
+                self.asm.store(Mem::base(crate::asm::RSP, slot), scratch);
+            }
+        }
+    }
+
     /// Stores host register `host` to guest register `guest`, all 64 bits.
     pub fn set_gpr(&mut self, guest: u8, host: u8) {
         match PLACES[usize::from(guest)] {

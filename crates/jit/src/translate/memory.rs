@@ -1,7 +1,7 @@
 //! Address checks: from a linear address to the host's, by the TLB's fast tags, without touching flags.
 
 use super::emitter::Emitter;
-use crate::asm::{Mem, R10, R11, RCX, RSP};
+use crate::asm::{Mem, R10, R11, RCX, RSP, ShortJump};
 use crate::layout;
 
 /// What an access asks of its page.
@@ -17,13 +17,20 @@ impl Emitter<'_> {
     /// Checks that `bytes` bytes at the linear address in `address` can be accessed directly, and hands the
     /// instruction over at `site` if not. The operand is then at `address + R11`. Uses RCX.
     pub fn check(&mut self, address: u8, bytes: usize, access: Access, site: u32) {
+        let hit = self.compare(address, bytes, access);
+        self.slow(site);
+        self.land_on_hit(hit);
+    }
+
+    /// The comparison of a check: a jump to where the access is possible. R11 is then the index.
+    pub fn compare(&mut self, address: u8, bytes: usize, access: Access) -> ShortJump {
         self.asm.pext(R11, address, layout::INDEX_MASK);
         let tags = layout::tag_offset(self.at.view, access == Access::Write);
         self.asm.load(RCX, Mem::table(R11, tags));
         // The distance from the page to the operand's last byte, without its low twelve bits.
         self.asm.lea(RCX, Mem { disp: bytes as i32 - 1, ..Mem::sum(address, RCX) });
         self.asm.shrx(RCX, RCX, RSP);
-        self.finish_check(site);
+        self.asm.jrcxz()
     }
 
     /// The same for an operand of 16 bytes that must be aligned.
@@ -33,12 +40,12 @@ impl Emitter<'_> {
         self.asm.load(RCX, Mem::table(R11, tags));
         self.asm.lea(RCX, Mem::sum(address, RCX));
         self.asm.pext(RCX, RCX, layout::ALIGN16_MASK);
-        self.finish_check(site);
-    }
-
-    fn finish_check(&mut self, site: u32) {
         let hit = self.asm.jrcxz();
         self.slow(site);
+        self.land_on_hit(hit);
+    }
+
+    fn land_on_hit(&mut self, hit: ShortJump) {
         self.asm.land(hit);
         self.asm.load(R11, Mem::table(R11, layout::addend_offset(self.at.view)));
     }

@@ -6,6 +6,7 @@
 
 mod bits;
 mod emitter;
+mod groups;
 mod jumps;
 mod liveness;
 mod memory;
@@ -137,9 +138,16 @@ fn emit(
 ) -> Result<(Vec<u8>, u32), Untranslated> {
     let mut emitter = Emitter::new(place, &run.items, sites, links);
     let entry = emitter.head(run.items.iter().any(vector::is_native));
-    for (idx, (item, &live)) in run.items.iter().zip(live).enumerate() {
-        emitter.begin(item, idx as u16, live);
+    let mut idx = 0;
+    while idx < run.items.len() {
+        if let Some((kind, len)) = groups::leading(&run.items[idx..]) {
+            emitter.group(kind, &run.items[idx..idx + len], idx as u16);
+            idx += len;
+            continue;
+        }
+        emitter.begin(&run.items[idx], idx as u16, live[idx]);
         emitter.instruction()?;
+        idx += 1;
     }
     if !run.jumps {
         emitter.fall_out(run.end);

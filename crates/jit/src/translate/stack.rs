@@ -73,8 +73,7 @@ impl Emitter<'_> {
             self.asm.load(GUEST_RSP, Mem::sum(GUEST_RSP, R11));
             return;
         }
-        self.asm.load(R10, Mem::sum(GUEST_RSP, R11));
+        self.load_gpr(guest, Mem::sum(GUEST_RSP, R11), R10);
         self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, 8));
-        self.set_gpr(guest, R10);
     }
 }

@@ -267,7 +267,17 @@ fn instruction(random: &mut Random, code: &mut Vec<u8>) {
             let n = random.below(6);
             code.extend((0..n).map(|_| random.byte()));
         }
-        1..=4 => code.push(0x50 | random.byte() & 15),
+        1..=3 => code.push(0x50 | random.byte() & 15),
+        4 => {
+            // As functions begin and end, with any registers.
+            let kind = [0x50, 0x58][random.below(2)];
+            for _ in 0..random.below(10) {
+                if random.below(2) == 0 {
+                    code.push(0x41);
+                }
+                code.push(kind | random.byte() & 7);
+            }
+        }
         5..=7 => code.extend([0x70 | random.byte() & 15, random.byte() & 0x3f]),
         8 => code.extend([0xeb, random.byte() & 0x7f]),
         9 => {
