@@ -87,6 +87,10 @@ fn going_live_makes_a_branch() {
     assert_ne!(live.digest, run.digest);
     let replay = Program::new(&["replay", &branch, "--digest"]).run().expect_status(0);
     assert_eq!(replay.digest, live.digest);
+    // Going live from a position needs no second one.
+    let from_there = ["replay", &file, "--from", "50%", "--go-live", "--digest"];
+    let again = Program::new(&from_there).stdin_file("branch q").run().expect_status(1);
+    assert_eq!((again.console.trim_end(), again.digest), ("branch q", live.digest), "{}", again.errors);
     // The old path stays.
     Program::new(&["verify", &file]).run().expect_status(0);
     let ended = Program::new(&["replay", &file, "--go-live"]).run().expect_status(2);

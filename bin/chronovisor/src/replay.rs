@@ -32,7 +32,7 @@ With --go-live: the statuses of `chronovisor run`.
 Examples:
   chronovisor replay boot.cvr
   chronovisor replay boot.cvr --to login+2s --digest
-  chronovisor replay boot.cvr --to 50% --go-live --record branch.cvr
+  chronovisor replay boot.cvr --from 50% --go-live --record branch.cvr
   chronovisor replay vm:boot --to 12.5s --go-live --record other      (a child of boot in the tree vm)";
 
 /// Run a recording again, exactly as it ran
@@ -62,7 +62,8 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// There, take the machine over: the terminal is its console, and it takes new inputs
+    /// There (or at --from, if there is no --to), take the machine over: the terminal is its console, and it
+    /// takes new inputs
     #[arg(long)]
     go_live: bool,
 

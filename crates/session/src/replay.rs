@@ -93,7 +93,10 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
     let start = Instant::now();
     let recording = Arc::new(Recording::open(&config.path)?);
     let resolve = |spec: &Option<PositionSpec>| spec.as_ref().map(|spec| spec.resolve(&recording)).transpose();
-    let (from, to) = (resolve(&config.from)?, resolve(&config.to)?.unwrap_or(Target::End));
+    let from = resolve(&config.from)?;
+    // Who goes live from a position and names no other one means this one.
+    let otherwise = if config.live.is_some() { from } else { None };
+    let to = resolve(&config.to)?.or(otherwise).unwrap_or(Target::End);
     if config.live.is_some() && to == Target::End && has_ended(&recording) {
         return Err(SessionError::Ended);
     }
@@ -106,10 +109,10 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
         Some(engine) => engine,
         None => recorded_engine(&recording.header().engine, &mut outside.console),
     };
-    let mut replayer = Replayer::with_maker(Arc::clone(&recording), engine.into(), 0, 1)?;
-    if let Some(from) = from {
-        replayer.seek(from)?;
-    }
+    let mut replayer = match from {
+        Some(from) => Replayer::at(Arc::clone(&recording), engine.into(), 0, 1, from)?,
+        None => Replayer::with_maker(Arc::clone(&recording), engine.into(), 0, 1)?,
+    };
     let stopped = play(&mut replayer, to, config.speed, &mut outside, progress)?;
     let mut report = examine(&mut replayer, to, stopped, &outside);
     report.digest = (config.digest && config.live.is_none()).then(|| replayer.full_digest().to_string());
