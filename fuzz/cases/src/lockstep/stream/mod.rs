@@ -229,11 +229,12 @@ impl Writer<'_> {
         if kind < writes_code + edits_tables + system {
             return self.system();
         }
-        match self.rng.below(12) {
+        match self.rng.below(14) {
             0 => self.jump_ahead(i),
             1 => self.call(),
             2 | 6 => self.jump_by_register(i),
             3 => self.short_loop(),
+            7 | 8 => self.stack_run(i),
             4 => self.strings(),
             5 => self.flags_of_one_used_by_another(),
             _ => self.random(),

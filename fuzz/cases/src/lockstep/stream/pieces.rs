@@ -86,6 +86,49 @@ impl Writer<'_> {
         }
     }
 
+    /// Several pushes or pops in a row, where a page ends, on the code, on a device or on the stack itself.
+    pub(super) fn stack_run(&mut self, i: usize) -> Result<(), IcedError> {
+        if self.world.compatibility {
+            self.a.push(eax)?;
+            self.a.push(ebx)?;
+            self.a.pop(edx)?;
+            return self.a.pop(ecx);
+        }
+        self.a.mov(r14, rsp)?;
+        let distance = self.rng.below(64) as i32;
+        match self.rng.below(6) {
+            0 | 1 => {
+                // In the middle of the run, aligned or not.
+                let end = (self.data() & !0xfff) + 0x1000;
+                self.a.mov(rsp, end + 24 - u64::from(distance as u8 & 0x33))?;
+            }
+            2 => {
+                let label = self.labels[i];
+                self.a.lea(rsp, ptr(label))?;
+                self.a.lea(rsp, rsp + distance)?;
+            }
+            3 => self.a.mov(rsp, world::DEVICE + 0x800)?,
+            4 => self.a.lea(rsp, rsp - distance)?,
+            _ => {}
+        }
+        let registers = [rax, rcx, rdx, rsp, r8, r9, r10, r11, r15, rbx, r13];
+        for _ in 0..2 + self.rng.below(7) {
+            let register = self.rng.pick(&registers);
+            match self.rng.below(8) {
+                0 => self.a.push(self.rng.bits() as i32)?,
+                1 => self.a.push(qword_ptr(rbx))?,
+                2 => self.a.pushfq()?,
+                3 => self.a.lea(rax, rsp + 8)?,
+                4 => self.a.pop(self.rng.pick(&registers[4..9]))?,
+                _ => self.a.push(register)?,
+            }
+        }
+        for _ in 0..self.rng.below(6) {
+            self.a.pop(self.rng.pick(&registers[4..9]))?;
+        }
+        self.a.mov(rsp, r14)
+    }
+
     fn push_count(&mut self) -> Result<(), IcedError> {
         if self.world.compatibility { self.a.push(ecx) } else { self.a.push(rcx) }
     }
