@@ -23,7 +23,7 @@ const CHECKPOINT_NS: u64 = 200_000;
 const FIRST_PAGE_BYTES: u64 = 1500;
 
 /// The most bytes of checkpoints that wait in memory to be packed, for a guest of any size.
-const MOST_PUT_OFF_BYTES: u64 = 256 << 20;
+const MOST_PUT_OFF_BYTES: u64 = 64 << 20;
 /// The distance of checkpoints grows by itself for each of these that wait.
 const PUT_OFF_STEP_BYTES: u64 = 16 << 20;
 /// Copying does not wait for credit unless so much is owed, in nanoseconds.
@@ -228,11 +228,11 @@ mod tests {
     fn checkpoints_take_their_share_of_the_time_and_no_more() {
         let mut policy = Policy::new(1 << 30);
         let (mut spent, mut taken, mut put_off_bytes) = (0, 0, 0);
-        // A guest that changes 30,000 pages, 3,000 in each 32 M steps, which take a tenth of a second.
+        // A guest that changes 12,000 pages, 3,000 in each 32 M steps, which take a tenth of a second.
         let (mut pages, mut insns) = (0, 0);
         for _ in 0..1000 {
             policy.earn(100_000_000);
-            (pages, insns) = ((pages + 3000).min(30_000), insns + FIRST_INTERVAL);
+            (pages, insns) = ((pages + 3000).min(12_000), insns + FIRST_INTERVAL);
             // What was copied is packed as far as the credit goes.
             let packed = (policy.credit_ns().max(0) as u64 / 6_000).min(put_off_bytes / PAGE_BYTES);
             policy.pay(packed * 6_000);
