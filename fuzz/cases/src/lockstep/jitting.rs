@@ -45,7 +45,7 @@ pub fn forever(model: CpuModel, index: u64) -> Start {
     }
 }
 
-/// R12 goes round the buffer; at each place a function of some additions and jumps is written and called.
+/// R12 goes round the buffer; at each place a function of some additions and jumps, or of stores and loads, is written and called.
 fn write(a: &mut CodeAssembler, world: &World, rng: &mut Rng) -> Result<(), IcedError> {
     let (mut top, mut more, mut inside) = (a.create_label(), a.create_label(), a.create_label());
     let buffer = world.base + world::CODE + BUFFER;
@@ -61,12 +61,18 @@ fn write(a: &mut CodeAssembler, world: &World, rng: &mut Rng) -> Result<(), Iced
     a.add(rdi, rax)?;
     a.mov(ecx, additions)?;
     a.set_label(&mut more)?;
-    // ADD EBX, imm32; JMP to the next.
-    a.mov(word_ptr(rdi), 0xc381)?;
-    a.mov(dword_ptr(rdi + 2), r15d)?;
+    if rng.one_in(2) {
+        // ADD EBX, imm32; JMP to the next.
+        a.mov(word_ptr(rdi), 0xc381)?;
+        a.mov(dword_ptr(rdi + 2), r15d)?;
+        a.mov(word_ptr(rdi + 6), 0x00eb)?;
+    } else {
+        // MOV [R13 + 16], EBX; MOV R11D, [R13 + 8].
+        a.mov(dword_ptr(rdi), 0x105d_8941)?;
+        a.mov(dword_ptr(rdi + 4), 0x085d_8b45)?;
+    }
     a.imul_3(r15d, r15d, 0x0001_9661)?;
     a.inc(r15d)?;
-    a.mov(word_ptr(rdi + 6), 0x00eb)?;
     a.add(rdi, 8)?;
     a.dec(ecx)?;
     a.jnz(more)?;
