@@ -37,6 +37,8 @@ impl Default for Policy {
 const RECENT: usize = 4096;
 /// Instructions that may be handed over at most; then everything is dropped.
 const MAX_SITES: usize = 1 << 18;
+/// Jumps that may be linked at most, likewise.
+const MAX_LINKS: usize = 1 << 19;
 /// Room that the largest block needs.
 const MAX_BLOCK_BYTES: usize = 64 << 10;
 
@@ -140,19 +142,24 @@ impl Cache {
         if recent.0 == key {
             return Some(recent.1);
         }
+        // Names below that count are in no table, which saves looking there.
+        let asked = self.table.ask(key);
+        if asked < self.policy.cold_runs {
+            return None;
+        }
         match self.table.get(key) {
             Some(id) if self.blocks[id as usize].len > 0 => {
                 *recent = (key, id);
                 Some(id)
             }
             Some(_) => None,
-            None if self.table.ask(key) < self.policy.cold_runs => None,
             None => self.translate(cpu, env, at),
         }
     }
 
     fn translate(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
-        if self.buffer.is_full(MAX_BLOCK_BYTES) || self.sites.len() > MAX_SITES || self.table.is_full() {
+        let full = self.sites.len() > MAX_SITES || self.links.len() > MAX_LINKS || self.table.is_full();
+        if full || self.buffer.is_full(MAX_BLOCK_BYTES) {
             self.clear();
         }
         let id = self.blocks.len() as u32;

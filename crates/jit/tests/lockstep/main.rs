@@ -39,6 +39,25 @@ fn compare(seed: u64, translator: &mut Translator) -> u64 {
     left.cpu.count.0
 }
 
+/// Code that once went wrong, ended by a jump to itself.
+const ONCE_WRONG: &[(&str, &[u8])] =
+    &[("a register in the frame as both operands of a MOV", &[0x45, 0x89, 0xc9, 0x4d, 0x89, 0xd2, 0xeb, 0xfe])];
+
+#[test]
+fn what_once_went_wrong_does_the_same() {
+    let mut translator = Translator::eager(64).expect("a host that can translate");
+    for (what, code) in ONCE_WRONG {
+        let (mut left, mut right) = (Guest::new(1), Guest::new(1));
+        left.begin_with(code);
+        right.begin_with(code);
+        translator.forget(&mut right.ram.memory);
+        let until = InsnCount(20);
+        Interpreter::new().run(&mut left.cpu, &mut left.ram.memory, &mut Board::default(), until);
+        translator.run(&mut right.cpu, &mut right.ram.memory, &mut Board::default(), until);
+        assert!(left.cpu.save() == right.cpu.save(), "{what}");
+    }
+}
+
 #[test]
 fn random_code_does_the_same() {
     let mut translator = Translator::eager(64).expect("a host that can translate");

@@ -72,6 +72,11 @@ impl Guest {
         }
         Guest { cpu: vcpu(&mut random), ram }
     }
+
+    /// Puts code where the guest begins.
+    pub fn begin_with(&mut self, code: &[u8]) {
+        assert!(self.ram.memory.write(GuestPhysAddr(CODE), code));
+    }
 }
 
 fn tables(put: &mut impl FnMut(u64, &[u8])) {

@@ -1,6 +1,5 @@
 //! The cache of decoded code: straight runs of instructions, by physical address and code size.
 
-use super::Code;
 use crate::decode::{Decoded, decode};
 use crate::memory::phys::GuestMemory;
 use crate::op::Op;
@@ -28,12 +27,23 @@ struct Slot {
 
 const EMPTY: Slot = Slot { key: 0, first: 0, len: 0, bytes: 0 };
 
+/// What is known of an address.
+#[derive(Clone, Copy)]
+pub enum Found {
+    /// A block: its first op, how many ops, how many bytes.
+    Block { first: u32, len: u16, bytes: u16 },
+    /// An instruction that goes on in the next page.
+    Crossing,
+}
+
 /// See the module's text.
 pub struct BlockCache {
     slots: Vec<Slot>,
     ops: Vec<Op>,
     /// The slots used by each physical page, so that its code can be dropped.
     pages: BTreeMap<u64, Vec<u32>>,
+    /// Entries in `pages`, some of which may be overwritten since: what crosses a page has no ops to count.
+    entered: usize,
 }
 
 /// Physical address and code size in one word that is not zero.
@@ -49,7 +59,7 @@ fn slot_of(key: u64) -> usize {
 impl BlockCache {
     /// Empty.
     pub fn new() -> Self {
-        BlockCache { slots: zeroed_vec(SLOTS), ops: Vec::new(), pages: BTreeMap::new() }
+        BlockCache { slots: zeroed_vec(SLOTS), ops: Vec::new(), pages: BTreeMap::new(), entered: 0 }
     }
 
     /// The ops of a block, from its first on.
@@ -60,25 +70,31 @@ impl BlockCache {
 
     /// The block at `at`, if it is there.
     #[inline(always)]
-    pub fn lookup(&self, at: GuestPhysAddr, code: CodeSize) -> Option<Code> {
+    pub fn lookup(&self, at: GuestPhysAddr, code: CodeSize) -> Option<Found> {
         let key = key(at, code);
         let slot = &self.slots[slot_of(key)];
-        (slot.key == key).then_some(Code::Block { first: slot.first, len: slot.len, bytes: slot.bytes })
+        if slot.key != key {
+            return None;
+        }
+        Some(match slot.len {
+            0 => Found::Crossing,
+            len => Found::Block { first: slot.first, len, bytes: slot.bytes },
+        })
     }
 
-    /// Decodes the block at `at`; `None` if it is not RAM or its first instruction crosses the page.
-    pub fn decode(&mut self, cpu: &mut Vcpu, mem: &mut GuestMemory, at: GuestPhysAddr) -> Option<Code> {
-        if self.ops.len() + MAX_BLOCK > MAX_OPS {
+    /// Decodes the block at `at`; `None` if it is not RAM. An instruction that crosses the page is remembered
+    /// as such.
+    pub fn decode(&mut self, cpu: &mut Vcpu, mem: &mut GuestMemory, at: GuestPhysAddr) -> Option<Found> {
+        if self.ops.len() + MAX_BLOCK > MAX_OPS || self.entered >= MAX_OPS {
             self.clear();
         }
+        self.entered += 1;
         let offset = (at.0 & 0xfff) as usize;
         let page = mem.page(at)?;
         let first = self.ops.len() as u32;
         let end = self.decode_run(cpu, page, offset);
         let len = self.ops.len() as u32 - first;
-        if len == 0 {
-            return None;
-        }
+        let end = if len == 0 { page.len() } else { end };
         let key = key(at, cpu.mode.code);
         let slot = Slot { key, first, len: len as u16, bytes: (end - offset) as u16 };
         self.slots[slot_of(key)] = slot;
@@ -86,7 +102,7 @@ impl BlockCache {
         if mem.note_code(at, (end - offset) as u64) {
             cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
         }
-        Some(Code::Block { first, len: slot.len, bytes: slot.bytes })
+        self.lookup(at, cpu.mode.code)
     }
 
     /// Decodes from `offset` of a page up to a jump or the page's end; returns the offset reached.
@@ -121,6 +137,7 @@ impl BlockCache {
     fn clear(&mut self) {
         self.slots.fill(EMPTY);
         self.ops.clear();
+        self.entered = 0;
         self.pages.clear();
     }
 }

@@ -31,17 +31,25 @@ impl CrossingCache {
         CrossingCache { entries: vec![None; ENTRIES] }
     }
 
-    /// Reads and decodes the instruction at `linear`, whose first byte is at physical `at`.
+    /// Reads and decodes the instruction at `linear`, whose first byte is at physical `at`; `crosses` if it is
+    /// known to go on in the next page.
     ///
     /// # Errors
     /// #PF if a second page is needed and cannot be fetched from; #GP(0) if it lies beyond the code
     /// segment's limit or is not canonical.
-    pub fn fetch(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, linear: u64, at: GuestPhysAddr) -> Result<Op, Trap> {
+    pub fn fetch(
+        &mut self,
+        cpu: &mut Vcpu,
+        env: &mut Env<'_>,
+        linear: u64,
+        at: GuestPhysAddr,
+        crosses: bool,
+    ) -> Result<Op, Trap> {
         let off = (linear & 0xfff) as u16;
         let mut bytes = [0; MAX_LEN];
         let head = (4096 - usize::from(off)).min(MAX_LEN);
         read_code(cpu, env, at, &mut bytes[..head]);
-        if let Decoded::Op { op, .. } = decode(&bytes[..head], off, cpu.mode.code, cpu.model) {
+        if !crosses && let Decoded::Op { op, .. } = decode(&bytes[..head], off, cpu.mode.code, cpu.model) {
             return Ok(op);
         }
         let next_page = linear.wrapping_add(head as u64) & if cpu.is_64bit() { u64::MAX } else { 0xffff_ffff };

@@ -22,7 +22,7 @@ use crate::segment::seg;
 use crate::units::{GuestPhysAddr, InsnCount};
 use crate::vcpu::{Activity, GPR_PAGE_RIP, Shadow, Vcpu};
 use accelerator::{Accelerator, NoAccelerator};
-use blocks::BlockCache;
+use blocks::{BlockCache, Found};
 use crossing::CrossingCache;
 
 /// The interpreter, with its cache of decoded code. One serves all vCPUs of a machine.
@@ -126,13 +126,15 @@ impl Interpreter {
         }
         let at = GuestPhysAddr(page.0 | linear & 0xfff);
         cpu.gpr[GPR_PAGE_RIP] = cpu.rip.wrapping_sub(linear & 0xfff);
-        if let Some(block) = self.blocks.lookup(at, cpu.mode.code) {
-            return Ok(block);
+        let mut code = self.blocks.lookup(at, cpu.mode.code);
+        if code.is_none() {
+            code = self.blocks.decode(cpu, env.mem, at);
         }
-        if let Some(block) = self.blocks.decode(cpu, env.mem, at) {
-            return Ok(block);
+        match code {
+            Some(Found::Block { first, len, bytes }) => Ok(Code::Block { first, len, bytes }),
+            Some(Found::Crossing) => self.crossing.fetch(cpu, env, linear, at, true).map(Code::Single),
+            None => self.crossing.fetch(cpu, env, linear, at, false).map(Code::Single),
         }
-        self.crossing.fetch(cpu, env, linear, at).map(Code::Single)
     }
 
     /// Decides what comes before the next instruction, in the order of SDM Vol. 3A, table 6-2.
