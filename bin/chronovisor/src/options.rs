@@ -70,7 +70,7 @@ pub struct LiveOptions {
     #[arg(long, value_name = "DIR")]
     pub guest_files: Option<PathBuf>,
 
-    /// What executes the guest, which cannot tell [default: interp; of a replay, the engine that recorded]
+    /// What executes the guest, which cannot tell [default: jit where the host can, else interp; of a replay, the engine that recorded]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<Engine>,
 
@@ -91,7 +91,7 @@ impl LiveOptions {
     /// For the session, with this clock.
     pub fn options(&self, clock: ClockMode, digest: bool) -> Options {
         Options {
-            engine: self.engine.map_or_else(EngineKind::default, EngineKind::from),
+            engine: self.engine.map_or_else(EngineKind::fastest, EngineKind::from),
             clock,
             max_insns: self.max_insns,
             reboot: !self.no_reboot,

@@ -32,6 +32,11 @@ impl EngineKind {
         EngineKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// The fastest that this host can run.
+    pub fn fastest() -> Self {
+        if EngineKind::Translator.engine().is_ok() { EngineKind::Translator } else { EngineKind::Interpreter }
+    }
+
     /// A new one.
     ///
     /// # Errors
