@@ -78,7 +78,7 @@ fn emit_enter(asm: &mut Asm) {
     asm.store(layout::CONTEXT, RDI);
     asm.store(layout::RESUME, RSI);
     for (slot, mask) in [
-        (layout::INDEX_MASK, 0x3f_f000),
+        (layout::INDEX_MASK, (x86::memory::tlb::ENTRIES as u64 - 1) << 12),
         (layout::ALIGN16_MASK, !0xfffu64 | 15),
         (layout::COUNT31_MASK, 31),
         (layout::COUNT63_MASK, 63),

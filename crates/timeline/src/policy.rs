@@ -12,11 +12,11 @@
 /// Steps between checkpoints at first: about a tenth of a second of running.
 const FIRST_INTERVAL: u64 = 32_000_000;
 /// One part in this many of the guest's processor time may go into checkpoints.
-const SHARE: u64 = 50;
+const SHARE: u64 = 40;
 /// The most that is saved up, in nanoseconds of checkpoints.
 const MOST_SAVED_NS: i64 = 50_000_000;
 /// What a page is taken to cost before any was measured.
-const FIRST_PAGE_NS: u64 = 8_000;
+const FIRST_PAGE_NS: u64 = 2_500;
 /// What a checkpoint costs at least: the state without RAM, and the write tags that the TLBs lose.
 const CHECKPOINT_NS: u64 = 200_000;
 /// Bytes that a page is taken to have in the file before any was written.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use machine::ram::RamError;
 use machine::save::MachineRestoreError;
-use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output};
+use machine::{Digest, EngineKind, Machine, MachineConfig, MachineError, MachineState, Output};
 use x86::CpuModel;
 use x86::vector::HostFeatures;
 
@@ -135,8 +135,13 @@ pub fn check_host(model: CpuModel, host: HostFeatures) -> Result<(), ReplayError
     if lacks.is_empty() { Ok(()) } else { Err(ReplayError::Host { model, lacks }) }
 }
 
+/// The engine that recorded, or the one that runs everywhere if this host has not that one.
+fn recorded_engine(recording: &Recording) -> EngineKind {
+    EngineKind::of_name(&recording.header().engine).filter(|kind| kind.engine().is_ok()).unwrap_or_default()
+}
+
 impl Replayer {
-    /// The recorded machine in its initial state.
+    /// The recorded machine in its initial state, executed by the engine that recorded.
     ///
     /// # Errors
     /// If the state cannot be read, or the host has no memory for the machine.
@@ -149,7 +154,8 @@ impl Replayer {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_memory(recording: Arc<Recording>, budget_bytes: u64, interval: u64) -> Result<Self, ReplayError> {
-        Self::with_maker(recording, MachineMaker::default(), budget_bytes, interval)
+        let maker = recorded_engine(&recording).into();
+        Self::with_maker(recording, maker, budget_bytes, interval)
     }
 
     /// The same on machines of `maker`.

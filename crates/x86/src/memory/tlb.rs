@@ -24,13 +24,13 @@ use super::phys::GuestMemory;
 use crate::units::GuestPhysAddr;
 
 /// Data entries a view.
-pub const ENTRIES: usize = 1024;
+pub const ENTRIES: usize = 4096;
 /// Number of views for data.
 pub const DATA_VIEWS: usize = 4;
 /// Number of views.
 pub const VIEWS: usize = 6;
 /// Entries filled since a flush beyond which the next one clears everything at once.
-const MAX_FILLED: usize = 1024;
+const MAX_FILLED: usize = 4096;
 
 /// Views of data accesses, see the module's text.
 pub mod view {
