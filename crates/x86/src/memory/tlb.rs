@@ -133,7 +133,7 @@ const fn no_page(index: usize) -> u64 {
     (((index ^ 2) as u64) << 12).wrapping_neg()
 }
 
-const NO_PAGES: [u64; ENTRIES] = {
+static NO_PAGES: [u64; ENTRIES] = {
     let mut tags = [0; ENTRIES];
     let mut i = 0;
     while i < ENTRIES {
