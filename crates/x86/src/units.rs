@@ -3,7 +3,7 @@
 use std::ops::{Add, Sub};
 
 /// A guest-physical address, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, bytemuck::Zeroable)]
 pub struct GuestPhysAddr(pub u64);
 
 /// A number of steps: retired instructions plus delivered interrupts and exceptions.

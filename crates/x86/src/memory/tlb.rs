@@ -52,7 +52,7 @@ pub mod view {
 ///
 /// A tag is a linear page address, negated, so that adding it to an address gives the offset in the
 /// page. Where nothing fits, it is that of another page (see [`no_page`]).
-#[derive(Clone)]
+#[derive(Clone, Copy, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct FastView {
     /// Pages that may be read fast.
@@ -67,7 +67,7 @@ pub struct FastView {
 }
 
 /// The fast tags of one view for instructions: exactly what the model holds.
-#[derive(Clone)]
+#[derive(Clone, Copy, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct FastFetch {
     /// Pages, negated.
@@ -79,7 +79,7 @@ pub struct FastFetch {
 }
 
 /// All fast tags of a vCPU. The skews keep what belongs together out of one set of a cache.
-#[derive(Clone)]
+#[derive(Clone, Copy, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct FastTables {
     /// The views for data.
@@ -89,7 +89,7 @@ pub struct FastTables {
 }
 
 /// The part of an entry that the model is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Zeroable)]
 pub struct ModelEntry {
     /// Linear page address plus [`VALID`], or 0.
     pub tag: u64,
@@ -156,11 +156,22 @@ pub const fn index(linear: u64) -> usize {
     (linear >> 12) as usize % ENTRIES
 }
 
+impl FastTables {
+    /// Takes all tags away.
+    fn clear(&mut self) {
+        self.data.copy_from_slice(&NOTHING.data);
+        self.fetch.copy_from_slice(&NOTHING.fetch);
+    }
+}
+
 impl Default for Tlb {
     fn default() -> Self {
+        // Made where they stay: they are too large for the stack of a thread.
+        let mut fast: Box<FastTables> = bytemuck::zeroed_box();
+        fast.clear();
         Tlb {
-            fast: Box::new(NOTHING.clone()),
-            model: Box::new([[ModelEntry::default(); ENTRIES]; VIEWS]),
+            fast,
+            model: bytemuck::zeroed_box(),
             fetch: FetchPage::default(),
             filled: Vec::new(),
             has_large: false,
@@ -173,8 +184,8 @@ impl Tlb {
     /// Drops everything.
     pub fn flush(&mut self) {
         if self.filled.len() > MAX_FILLED {
-            (*self.fast).clone_from(&NOTHING);
-            *self.model = [[ModelEntry::default(); ENTRIES]; VIEWS];
+            self.fast.clear();
+            self.model.as_flattened_mut().fill(ModelEntry::default());
             self.filled.clear();
         } else {
             let mut filled = std::mem::take(&mut self.filled);
@@ -296,6 +307,6 @@ impl Tlb {
 
     /// Takes all fast tags for data away: when watchpoints change.
     pub fn forbid_fast(&mut self) {
-        self.fast.data.clone_from(&NOTHING.data);
+        self.fast.data.copy_from_slice(&NOTHING.data);
     }
 }
