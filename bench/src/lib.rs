@@ -84,15 +84,24 @@ impl Bench<'_> {
     ///
     /// # Errors
     /// If one fails.
-    pub fn in_turns<T>(
+    pub fn in_turns<T>(&self, names: &[impl AsRef<str>], run: impl FnMut(usize) -> Result<T>) -> Result<Vec<Vec<T>>> {
+        let all: Vec<(&str, u32)> = names.iter().map(|name| (name.as_ref(), self.effort.runs)).collect();
+        self.in_turns_of(&all, run)
+    }
+
+    /// The same, each thing as often as is said beside its name.
+    ///
+    /// # Errors
+    /// If one fails.
+    pub fn in_turns_of<T>(
         &self,
-        names: &[impl AsRef<str>],
+        things: &[(&str, u32)],
         mut run: impl FnMut(usize) -> Result<T>,
     ) -> Result<Vec<Vec<T>>> {
-        let mut done: Vec<Vec<T>> = names.iter().map(|_| Vec::new()).collect();
+        let mut done: Vec<Vec<T>> = things.iter().map(|_| Vec::new()).collect();
         for round in 1..=self.effort.runs {
-            for (index, name) in names.iter().enumerate() {
-                (self.note)(&format!("{}, run {round} of {}", name.as_ref(), self.effort.runs));
+            for (index, (name, runs)) in things.iter().enumerate().filter(|(_, (_, runs))| round <= *runs) {
+                (self.note)(&format!("{name}, run {round} of {runs}"));
                 done[index].push(run(index)?);
             }
         }
@@ -131,12 +140,14 @@ mod tests {
         let note = |text: &str| notes.borrow_mut().push(text.to_owned());
         let bench = Bench { files, effort: Effort { runs: 2, ..Effort::QUICK }, note: &note };
         let mut order = Vec::new();
-        let runs = bench.in_turns(&["a", "b"], |index| {
+        let mut run = |index| {
             order.push(index);
             Ok(order.len())
-        });
-        assert_eq!(runs.unwrap(), [[1, 3], [2, 4]]);
-        assert_eq!(order, [0, 1, 0, 1]);
+        };
+        assert_eq!(bench.in_turns(&["a", "b"], &mut run).unwrap(), [[1, 3], [2, 4]]);
+        assert_eq!(bench.in_turns_of(&[("a", 2), ("b", 1)], &mut run).unwrap(), [vec![5, 7], vec![6]]);
+        assert_eq!(order, [0, 1, 0, 1, 0, 1, 0]);
         assert_eq!(notes.borrow()[2], "a, run 2 of 2");
+        assert_eq!(notes.borrow()[5], "b, run 1 of 1");
     }
 }

@@ -40,6 +40,13 @@ enum Runner {
     Qemu,
 }
 
+impl Runner {
+    /// Whether this one is so slow that one run has to do.
+    fn interprets(&self) -> bool {
+        matches!(self, Runner::Recording(Some(engine)) | Runner::Replay(Some(engine)) if engine == "interp")
+    }
+}
+
 /// The column of a runner.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -134,7 +141,9 @@ pub fn measure(bench: &Bench<'_>, part: &str) -> Result<Results> {
     runners.push(Runner::Qemu);
     let names: Vec<String> = runners.iter().map(name).collect();
     let labels: Vec<String> = names.iter().map(|name| format!("suite, {part}, {name}")).collect();
-    let runs = bench.in_turns(&labels, |index| run(bench, part, &runners[index]))?;
+    let runs = |runner: &Runner| if runner.interprets() { 1 } else { bench.effort.runs };
+    let turns: Vec<(&str, u32)> = labels.iter().map(String::as_str).zip(runners.iter().map(runs)).collect();
+    let runs = bench.in_turns_of(&turns, |index| run(bench, part, &runners[index]))?;
     let native = &runs[NATIVE][0].works;
     for (name, run) in names.iter().zip(&runs).flat_map(|(name, runs)| runs.iter().map(move |run| (name, run))) {
         same_results(native, &run.works)

@@ -32,7 +32,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<Section> {
     let intro = format!(
         "The programs of `bench/guest`, the same static binary natively and inside of guests, and Debian's xz, sqlite3 and python3 \
          with Debian's libraries, also the same: fixed work ({} % of it), and checksums that agreed everywhere. One vCPU, 512 MB, \
-         except where several are named. The figures are of {}.",
+         except where several are named. The figures are of {}; the interpreter ran once.",
         bench.effort.scale_percent, small.columns[RECORDING].name
     );
     let guest = Guest::suite(&bench.files, "small", bench.effort.scale_percent);
