@@ -1,10 +1,7 @@
 # The APICs and the timers behind them: local APIC timer (one-shot, periodic, TSC deadline), priorities, self-IPI, NMI,
 # x2APIC; I/O APIC with PIT and HPET; PM timer.
 .include "prelude.S"
-
-.equ LAPIC, 0xfee00000
-.equ IOAPIC, 0xfec00000
-.equ HPET, 0xfed00000
+.include "board.S"
 
 .macro LWRITE register, value
         mov     dword ptr [rbx + \register], \value
@@ -300,21 +297,7 @@ now:    push    rdx
         pop     rdx
         ret
 
-wait_us:
-        push    rax
-        push    rdx
-        push    rbx
-        imul    ecx, ecx, 1000
-        rdtsc
-        mov     ebx, eax
-1:      rdtsc
-        sub     eax, ebx
-        cmp     eax, ecx
-        jb      1b
-        pop     rbx
-        pop     rdx
-        pop     rax
-        ret
+WAIT_US
 
 eoi:    mov     eax, LAPIC + 0xb0
         mov     dword ptr [rax], 0

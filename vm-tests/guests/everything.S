@@ -2,22 +2,10 @@
 # one with its own timer and locked counters. It never ends by itself: 'r' on the serial port resets the machine, the power button
 # switches it off.
 .include "prelude.S"
+.include "board.S"
 
-.equ COM1, 0x3f8
-.equ LAPIC, 0xfee00000
-.equ HPET, 0xfed00000
 .equ VGA, 0xb8000
-.equ TRAMPOLINE, 0x8000
 
-.macro OUTB port, value
-        mov     al, \value
-        out     \port, al
-.endm
-.macro OUTDX port, value
-        mov     dx, \port
-        mov     al, \value
-        out     dx, al
-.endm
 # Mixes RAX into the hash in RBP.
 .macro MIX
         xor     rbp, rax
@@ -26,14 +14,7 @@
 .endm
 
 main:
-        OUTB    0x20, 0x11
-        OUTB    0xa0, 0x11
-        OUTB    0x21, 0x20
-        OUTB    0xa1, 0x28
-        OUTB    0x21, 4
-        OUTB    0xa1, 2
-        OUTB    0x21, 1
-        OUTB    0xa1, 1
+        PIC_INIT
         HOOK    0x20, on_timer
         HOOK    0x21, on_keyboard
         HOOK    0x24, on_serial
@@ -73,10 +54,7 @@ main:
         mov     r8d, HPET
         mov     dword ptr [r8 + 0x10], 1
         # The second vCPU.
-        mov     esi, offset trampoline
-        mov     edi, TRAMPOLINE
-        mov     ecx, trampoline_end - trampoline
-        rep movsb
+        START_COPY
         mov     ebx, LAPIC
         mov     dword ptr [rbx + 0xf0], 0x1ff
         mov     dword ptr [rbx + 0x350], 0x700          # the 8259s through LINT0
@@ -243,32 +221,9 @@ on_local_timer:
         mov     dword ptr [rbx + 0xb0], 0
         ret
 
-.code16
-trampoline:
-        cli
-        xor     ax, ax
-        mov     ds, ax
-        lgdt    [TRAMPOLINE + tramp_gdt - trampoline]
-        mov     eax, cr0
-        or      al, 1
-        mov     cr0, eax
-        .byte   0x66, 0xea                      # jmp KCODE32:protected
-        .long   TRAMPOLINE + protected - trampoline
-        .word   KCODE32
-.code32
-protected:
-        mov     eax, KDATA32
-        mov     ds, eax
-        mov     es, eax
-        mov     ss, eax
+START_BEGIN
         mov     esp, offset second_stack + 4096
-        mov     eax, offset second_enter
-        jmp     eax
-        .balign 8
-tramp_gdt:
-        .word   gdt_end - gdt - 1
-        .long   gdt
-trampoline_end:
+START_END second_enter
 second_enter:
         call    enter_long
 .code64

@@ -1,28 +1,10 @@
 # What comes from outside: echoes serial bytes in upper case, notes keys (scan code set 1) and mouse bytes, and ends at
 # the power button. Everything by interrupts.
 .include "prelude.S"
-
-.equ COM1, 0x3f8
-
-.macro OUTB port, value
-        mov     al, \value
-        out     \port, al
-.endm
-.macro OUTDX port, value
-        mov     dx, \port
-        mov     al, \value
-        out     dx, al
-.endm
+.include "board.S"
 
 main:
-        OUTB    0x20, 0x11
-        OUTB    0xa0, 0x11
-        OUTB    0x21, 0x20
-        OUTB    0xa1, 0x28
-        OUTB    0x21, 4
-        OUTB    0xa1, 2
-        OUTB    0x21, 1
-        OUTB    0xa1, 1
+        PIC_INIT
         HOOK    0x21, on_keyboard
         HOOK    0x24, on_serial
         HOOK    0x29, on_acpi

@@ -1,11 +1,7 @@
 # Interrupts of the PC's old controllers: 8259, 8254, RTC, and how the CPU takes interrupts: STI and MOV SS shadows,
 # HLT, IF at ring 3.
 .include "prelude.S"
-
-.macro OUTB port, value
-        mov     al, \value
-        out     \port, al
-.endm
+.include "board.S"
 
 main:
         call    pic_init
@@ -182,14 +178,7 @@ after_popf:
         ret
 
 pic_init:
-        OUTB    0x20, 0x11
-        OUTB    0xa0, 0x11
-        OUTB    0x21, 0x20
-        OUTB    0xa1, 0x28
-        OUTB    0x21, 4
-        OUTB    0xa1, 2
-        OUTB    0x21, 1
-        OUTB    0xa1, 1
+        PIC_INIT
         OUTB    0x21, 0xff
         OUTB    0xa1, 0xff
         ret
@@ -201,22 +190,7 @@ timer_soon:
         OUTB    0x40, 0
         ret
 
-# Waits ECX microseconds by the TSC.
-wait_us:
-        push    rax
-        push    rdx
-        push    rbx
-        imul    ecx, ecx, 1000
-        rdtsc
-        mov     ebx, eax
-1:      rdtsc
-        sub     eax, ebx
-        cmp     eax, ecx
-        jb      1b
-        pop     rbx
-        pop     rdx
-        pop     rax
-        ret
+WAIT_US
 
 on_timer:
         inc     qword ptr [timer_count]

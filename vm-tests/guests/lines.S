@@ -1,15 +1,8 @@
 # Interrupt lines in detail: level-triggered I/O APIC entries with remote IRR, the 8259's modes, ExtINT through the
 # local APIC, the 8254's modes and read-back, port 61h, MMIO corners.
 .include "prelude.S"
+.include "board.S"
 
-.equ LAPIC, 0xfee00000
-.equ IOAPIC, 0xfec00000
-.equ HPET, 0xfed00000
-
-.macro OUTB port, value
-        mov     al, \value
-        out     \port, al
-.endm
 main:
         mov     ebx, LAPIC
         mov     ebp, IOAPIC
@@ -256,14 +249,7 @@ main:
         ret
 
 pic_init:
-        OUTB    0x20, 0x11
-        OUTB    0xa0, 0x11
-        OUTB    0x21, 0x20
-        OUTB    0xa1, 0x28
-        OUTB    0x21, 4
-        OUTB    0xa1, 2
-        OUTB    0x21, 1
-        OUTB    0xa1, 1
+        PIC_INIT
         OUTB    0x21, 0xff
         OUTB    0xa1, 0xff
         ret
@@ -274,21 +260,7 @@ timer_once:
         OUTB    0x40, 0
         ret
 
-wait_us:
-        push    rax
-        push    rdx
-        push    rbx
-        imul    ecx, ecx, 1000
-        rdtsc
-        mov     ebx, eax
-1:      rdtsc
-        sub     eax, ebx
-        cmp     eax, ecx
-        jb      1b
-        pop     rbx
-        pop     rdx
-        pop     rax
-        ret
+WAIT_US
 
 on_pic: inc     qword ptr [pic_count]
         OUTB    0x20, 0x20

@@ -1,11 +1,10 @@
 # Several vCPUs: INIT and SIPI, IPIs of every kind, locked counters, a ticket lock, memory seen in order, code changed
 # by another vCPU, TLB shootdown, broadcast NMI. VCPUS says how many there are.
 .include "prelude.S"
+.include "board.S"
 
-.equ LAPIC, 0xfee00000
 .equ V, 0x40000000
 .equ ROUNDS, 3000
-.equ TRAMPOLINE, 0x8000
 
 main:
         mov     dword ptr [pdpt + 8], offset pd + 7
@@ -15,10 +14,7 @@ main:
         HOOK    0x61, on_shootdown
         HOOK    2, on_nmi
         # The trampoline goes below 1 MiB, where a SIPI can start it.
-        mov     esi, offset trampoline
-        mov     edi, TRAMPOLINE
-        mov     ecx, trampoline_end - trampoline
-        rep movsb
+        START_COPY
         call    lapic_on
         mov     ebx, LAPIC
         # Start them all.
@@ -154,22 +150,7 @@ WAITER wait_arrived, arrived
 WAITER wait_done, done
 WAITER wait_ipis, ipis
 
-wait_us:
-        push    rax
-        push    rdx
-        push    rbx
-        imul    ecx, ecx, 1000
-        rdtsc
-        mov     ebx, eax
-1:      pause
-        rdtsc
-        sub     eax, ebx
-        cmp     eax, ecx
-        jb      1b
-        pop     rbx
-        pop     rdx
-        pop     rax
-        ret
+WAIT_US pause
 
 # Enables this vCPU's APIC; its logical id is 1 << id. Gives the id in R15.
 lapic_on:
@@ -266,37 +247,13 @@ on_shootdown:
 on_nmi: lock inc qword ptr [nmis]
         ret
 
-# Where a SIPI starts: real mode, CS = vector << 8.
-.code16
-trampoline:
-        cli
-        xor     ax, ax
-        mov     ds, ax
-        lgdt    [TRAMPOLINE + tramp_gdt - trampoline]
-        mov     eax, cr0
-        or      al, 1
-        mov     cr0, eax
-        .byte   0x66, 0xea                      # jmp KCODE32:protected
-        .long   TRAMPOLINE + protected - trampoline
-        .word   KCODE32
-.code32
-protected:
-        mov     eax, KDATA32
-        mov     ds, eax
-        mov     es, eax
-        mov     ss, eax
+START_BEGIN
         # A stack of its own while it is being set up: by the APIC's id.
         mov     eax, LAPIC + 0x20
         mov     eax, [eax]
         shr     eax, 12
         lea     esp, [eax + ap_stacks + 4096]
-        mov     eax, offset ap_enter
-        jmp     eax
-        .balign 8
-tramp_gdt:
-        .word   gdt_end - gdt - 1
-        .long   gdt
-trampoline_end:
+START_END ap_enter
 ap_enter:
         call    enter_long
 .code64

@@ -1,10 +1,8 @@
 # More of several vCPUs: x2APIC with clusters, lowest priority, self and broadcast by shorthand, I/O APIC interrupts to
 # other vCPUs, MONITOR and MWAIT, exceptions on every vCPU at once.
 .include "prelude.S"
+.include "board.S"
 
-.equ IOAPIC, 0xfec00000
-.equ LAPIC, 0xfee00000
-.equ TRAMPOLINE, 0x8000
 .equ ROUNDS, 500
 
 .macro X2WRITE register, value
@@ -21,10 +19,7 @@ main:
         HOOK    V_PF, on_pf
         mov     dword ptr [pdpt + 8], offset pd + 7
         mov     dword ptr [pd], offset pt + 7
-        mov     esi, offset trampoline
-        mov     edi, TRAMPOLINE
-        mov     ecx, trampoline_end - trampoline
-        rep movsb
+        START_COPY
         call    lapic_on
         # INIT and SIPI through the x2APIC, by id.
         mov     r12d, 1
@@ -166,22 +161,7 @@ wait_for:
 2:      pop     rcx
         ret
 
-wait_us:
-        push    rax
-        push    rdx
-        push    rbx
-        imul    ecx, ecx, 1000
-        rdtsc
-        mov     ebx, eax
-1:      pause
-        rdtsc
-        sub     eax, ebx
-        cmp     eax, ecx
-        jb      1b
-        pop     rbx
-        pop     rdx
-        pop     rax
-        ret
+WAIT_US pause
 
 # This vCPU's APIC in x2APIC mode; its id in R15.
 lapic_on:
@@ -284,36 +264,13 @@ on_pf:  lock inc qword ptr [pfs]
 1:      add     qword ptr [rdi + F_RIP], 2      # MOV EAX, [RCX]
         ret
 
-.code16
-trampoline:
-        cli
-        xor     ax, ax
-        mov     ds, ax
-        lgdt    [TRAMPOLINE + tramp_gdt - trampoline]
-        mov     eax, cr0
-        or      al, 1
-        mov     cr0, eax
-        .byte   0x66, 0xea
-        .long   TRAMPOLINE + protected - trampoline
-        .word   KCODE32
-.code32
-protected:
-        mov     eax, KDATA32
-        mov     ds, eax
-        mov     es, eax
-        mov     ss, eax
+START_BEGIN
         mov     eax, 1                          # the initial APIC id, by CPUID
         cpuid
         shr     ebx, 24
         shl     ebx, 12
         lea     esp, [ebx + ap_stacks + 4096]
-        mov     eax, offset ap_enter
-        jmp     eax
-        .balign 8
-tramp_gdt:
-        .word   gdt_end - gdt - 1
-        .long   gdt
-trampoline_end:
+START_END ap_enter
 ap_enter:
         call    enter_long
 .code64
