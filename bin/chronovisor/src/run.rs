@@ -1,11 +1,9 @@
 //! `chronovisor run`: boots a kernel with its serial port on this terminal.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use session::{Boot, BootFile, ClockMode, CpuModel, EngineKind, FromConfig, MachineConfig, SessionConfig};
 
@@ -171,7 +169,7 @@ fn configure(arguments: &Arguments, kernel: &Path) -> Result<SessionConfig> {
         (None, ClockMode::Real) => session::host_unix_seconds(),
     };
     let initrd = match &arguments.initrd {
-        Some(path) => Some(BootFile { content: read("the initrd", path, arguments.memory)?, name: name(path) }),
+        Some(path) => Some(read("the initrd", path, arguments.memory)?),
         None => None,
     };
     Ok(SessionConfig {
@@ -187,7 +185,7 @@ fn configure(arguments: &Arguments, kernel: &Path) -> Result<SessionConfig> {
             chaos_seed: arguments.chaos,
         },
         boot: Boot {
-            kernel: BootFile { content: read("the kernel", kernel, arguments.memory)?, name: name(kernel) },
+            kernel: read("the kernel", kernel, arguments.memory)?,
             initrd,
             command_line: arguments.append.clone(),
         },
@@ -195,18 +193,10 @@ fn configure(arguments: &Arguments, kernel: &Path) -> Result<SessionConfig> {
     })
 }
 
-fn name(path: &Path) -> String {
-    path.display().to_string()
-}
-
 /// Reads a file that must fit into the guest's memory.
-fn read(what: &str, path: &Path, memory_bytes: u64) -> Result<Vec<u8>> {
-    let doing = || format!("{what} {} cannot be read", path.display());
-    let file = File::open(path).with_context(doing)?;
-    let mut bytes = Vec::new();
-    file.take(memory_bytes.saturating_add(1)).read_to_end(&mut bytes).with_context(doing)?;
-    if bytes.len() as u64 > memory_bytes {
-        bail!("{what} {} is larger than the guest's memory; give more with --memory", path.display());
-    }
-    Ok(bytes)
+fn read(what: &str, path: &Path, memory_bytes: u64) -> Result<BootFile> {
+    let file =
+        BootFile::read(path, memory_bytes).with_context(|| format!("{what} {} cannot be read", path.display()))?;
+    let too_large = || anyhow!("{what} {} is larger than the guest's memory; give more with --memory", path.display());
+    file.ok_or_else(too_large)
 }

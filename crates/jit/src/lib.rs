@@ -40,7 +40,7 @@ impl Translator {
     /// # Errors
     /// If the host's CPU lacks what translated code needs, or gives no executable memory.
     pub fn new() -> Result<Self, HostError> {
-        Ok(Translator { interpreter: Interpreter::new(), cache: Cache::new(Policy::default())? })
+        Ok(Translator { interpreter: Interpreter::beside_accelerator(), cache: Cache::new(Policy::default())? })
     }
 
     /// One that translates all code when it is first met, in blocks of at most `instructions`: slower, but
@@ -50,7 +50,7 @@ impl Translator {
     /// As [`Self::new`].
     pub fn eager(instructions: usize) -> Result<Self, HostError> {
         let cache = Cache::new(Policy { cold_runs: 0, max_block: instructions })?;
-        Ok(Translator { interpreter: Interpreter::new(), cache })
+        Ok(Translator { interpreter: Interpreter::beside_accelerator(), cache })
     }
 }
 

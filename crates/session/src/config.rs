@@ -6,6 +6,7 @@ use std::time::Duration;
 use machine::{EngineKind, MachineConfig};
 use timeline::BootDescription;
 
+use crate::boot_file::BootFile;
 use crate::ending::Ending;
 
 /// How the guest's time passes.
@@ -24,15 +25,6 @@ impl ClockMode {
     }
 }
 
-/// A file that the machine boots from, in memory.
-#[derive(Clone, Debug)]
-pub struct BootFile {
-    /// Its name, for errors and for kernels that are told it.
-    pub name: String,
-    /// All of it.
-    pub content: Vec<u8>,
-}
-
 /// What a machine boots.
 #[derive(Clone, Debug)]
 pub struct Boot {
@@ -47,13 +39,12 @@ pub struct Boot {
 impl Boot {
     /// As recordings say it.
     pub fn description(&self) -> BootDescription {
-        let hash = |file: &BootFile| blake3::hash(&file.content).as_bytes().to_vec();
         BootDescription {
-            kernel: self.kernel.name.clone(),
-            initrd: self.initrd.as_ref().map_or_else(String::new, |file| file.name.clone()),
+            kernel: self.kernel.name().into(),
+            initrd: self.initrd.as_ref().map_or_else(String::new, |file| file.name().into()),
             command_line: self.command_line.clone(),
-            kernel_blake3: hash(&self.kernel),
-            initrd_blake3: self.initrd.as_ref().map_or_else(Vec::new, hash),
+            kernel_blake3: self.kernel.hash().to_vec(),
+            initrd_blake3: self.initrd.as_ref().map_or_else(Vec::new, |file| file.hash().to_vec()),
         }
     }
 }

@@ -15,6 +15,9 @@ pub enum SessionError {
     /// The machine cannot be built as asked, or the kernel cannot be booted on it.
     #[error(transparent)]
     Machine(#[from] machine::MachineError),
+    /// The kernel or the initrd is not what it was when it was first read.
+    #[error("the kernel or the initrd has changed while it was being read")]
+    FilesChanged,
     /// The host refused something while it was being done.
     #[error("{doing} failed")]
     Host {

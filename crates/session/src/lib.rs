@@ -4,6 +4,7 @@
 //! instructions and looks outside between them; [`outside`] and [`control`] have the threads that wait for
 //! the host, and the [`mailbox`] is where both meet. The [`guest`] is the machine with its recording.
 
+mod boot_file;
 mod config;
 pub mod console;
 pub mod control;
@@ -28,7 +29,8 @@ pub mod terminal;
 pub mod tree;
 pub mod vm;
 
-pub use config::{Boot, BootFile, ClockMode, Options, Report, SessionConfig};
+pub use boot_file::BootFile;
+pub use config::{Boot, ClockMode, Options, Report, SessionConfig};
 pub use ending::{Ending, STATUS_BAD_REQUEST, STATUS_DIFFERENT, STATUS_HOST_FAILURE};
 pub use error::SessionError;
 pub use machine::{EngineKind, Input, MachineConfig};

@@ -115,7 +115,12 @@ fn attached(
         match runner.run(guest, limit)? {
             Ending::Reset if options.reboot => match reboot(Restart(guest.position()))? {
                 Some(machine) => guest.restart(machine)?,
-                None => break Ending::Reset,
+                None => {
+                    let changed =
+                        "the files that the guest booted from are not what they were: it is not started again";
+                    outside.console.message(changed);
+                    break Ending::Reset;
+                }
             },
             ending => break ending,
         }

@@ -9,7 +9,8 @@ use timeline::replayer::{Control, Live};
 use timeline::store::address;
 use timeline::{BootDescription, Position, PositionSpec, Recording, RecordingHeader, Replayer, Target};
 
-use crate::config::{Boot, BootFile, ClockMode, Options, Report};
+use crate::boot_file::BootFile;
+use crate::config::{Boot, ClockMode, Options, Report};
 use crate::console::Console;
 use crate::ending::Ending;
 use crate::error::SessionError;
@@ -259,7 +260,7 @@ pub(crate) fn start_again(
 ) -> Result<Option<Machine>, SessionError> {
     let file = |name: &str, hash: &[u8]| {
         let content = std::fs::read(Path::new(name)).ok()?;
-        (blake3::hash(&content).as_bytes() == hash).then(|| BootFile { name: name.into(), content })
+        Some(BootFile::of(name.into(), content)).filter(|file| file.hash() == hash)
     };
     let Some(kernel) = file(&description.kernel, &description.kernel_blake3) else { return Ok(None) };
     let initrd = match description.initrd.as_str() {
@@ -269,6 +270,6 @@ pub(crate) fn start_again(
             found => found,
         },
     };
-    let boot = Boot { kernel, initrd, command_line: description.command_line.clone() };
-    crate::run::boot(&boot, config, engine).map(Some)
+    let mut boot = Boot { kernel, initrd, command_line: description.command_line.clone() };
+    crate::run::boot(&mut boot, config, engine)
 }

@@ -24,11 +24,11 @@ use crate::tree::Tree;
 ///
 /// # Errors
 /// If the machine cannot be made or booted as asked, or the host fails.
-pub fn run(config: SessionConfig) -> Result<Report, SessionError> {
+pub fn run(mut config: SessionConfig) -> Result<Report, SessionError> {
     let start = Instant::now();
     // A kernel that cannot be booted is told before the terminal is touched.
     let engine = config.options.engine;
-    let machine = boot(&config.boot, config.machine, engine)?;
+    let machine = boot(&mut config.boot, config.machine, engine)?.ok_or(SessionError::FilesChanged)?;
     let mailbox = Arc::new(Mailbox::default());
     outside::watch_signals(Arc::clone(&mailbox), Ending::Quit.status())
         .map_err(SessionError::host("waiting for signals"))?;
@@ -43,22 +43,32 @@ pub fn run(config: SessionConfig) -> Result<Report, SessionError> {
     let outside = Outside { mailbox, console: Console::default(), start };
     live::run(guest, outside, &config.options, &mut |rtc| {
         let machine = MachineConfig { rtc_start_unix_seconds: rtc.seconds(&config.machine), ..config.machine };
-        boot(&config.boot, machine, engine).map(Some)
+        boot(&mut config.boot, machine, engine)
     })
 }
 
-/// A machine with its kernel loaded.
+/// A machine with its kernel loaded; `None` if the files are not what they were when they were first read.
 ///
 /// # Errors
-/// If it cannot be made, or the kernel not be booted on it.
-pub fn boot(boot: &Boot, config: MachineConfig, engine: EngineKind) -> Result<Machine, SessionError> {
+/// If it cannot be made, or the kernel not be booted on it, or the files cannot be read.
+pub fn boot(boot: &mut Boot, config: MachineConfig, engine: EngineKind) -> Result<Option<Machine>, SessionError> {
     let mut machine = Machine::executed_by(config, engine)?;
+    let (kernel_name, doing) = (boot.kernel.name().to_owned(), "reading the kernel and the initrd again");
+    let initrd_name = boot.initrd.as_ref().map_or_else(String::new, |initrd| initrd.name().into());
+    let Some(kernel) = boot.kernel.content().map_err(SessionError::host(doing))? else { return Ok(None) };
+    let initrd = match &mut boot.initrd {
+        None => None,
+        Some(initrd) => match initrd.content().map_err(SessionError::host(doing))? {
+            None => return Ok(None),
+            content => content,
+        },
+    };
     machine.load(&BootSource {
-        kernel: &boot.kernel.content,
-        kernel_name: &boot.kernel.name,
-        initrd: boot.initrd.as_ref().map(|initrd| initrd.content.as_slice()),
-        initrd_name: boot.initrd.as_ref().map_or("", |initrd| initrd.name.as_str()),
+        kernel: &kernel,
+        kernel_name: &kernel_name,
+        initrd: initrd.as_deref(),
+        initrd_name: &initrd_name,
         command_line: &boot.command_line,
     })?;
-    Ok(machine)
+    Ok(Some(machine))
 }

@@ -59,6 +59,8 @@ pub struct Encoder {
     /// The checkpoints in the file.
     saved: Vec<Saved>,
     thinner: Thinner,
+    /// The pages that [`Self::last_pages`] has seen.
+    last: Option<PageSet>,
 }
 
 impl Encoder {
@@ -77,6 +79,7 @@ impl Encoder {
             events: 0,
             saved: Vec::new(),
             thinner: Thinner::default(),
+            last: None,
         }
     }
 
@@ -220,17 +223,20 @@ impl Encoder {
         self.events
     }
 
-    /// The digest of the machine with this state, if `changes` are the pages (indexes, and bytes one after the other)
-    /// that may have changed since the last checkpoint, the latest last. No checkpoint can come after it.
-    pub fn digest_of(&mut self, state: &MachineState, changes: &[(&[u64], &[u8])]) -> [u8; 32] {
-        let mut seen = PageSet::none(self.pages);
-        for (pages, bytes) in changes.iter().rev() {
-            for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
-                if seen.insert(page) {
-                    self.hashes.set(page, hash(bytes));
-                }
+    /// Pages (indexes, and bytes one after the other) that may have changed between the last checkpoint and the end, as
+    /// they are at the end; of a page that comes again the first counts, so what is older comes later. No checkpoint can
+    /// come after it.
+    pub fn last_pages(&mut self, pages: &[u64], bytes: &[u8]) {
+        let seen = self.last.get_or_insert_with(|| PageSet::none(self.pages));
+        for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
+            if seen.insert(page) {
+                self.hashes.set(page, hash(bytes));
             }
         }
+    }
+
+    /// The digest of the machine with this state, after [`Self::last_pages`] has seen what changed.
+    pub fn digest_of(&mut self, state: &MachineState) -> [u8; 32] {
         self.hashes.digest(state).0
     }
 

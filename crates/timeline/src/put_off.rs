@@ -38,9 +38,9 @@ impl PutOff {
         self.waiting.iter().map(|checkpoint| checkpoint.bytes.len() as u64 + STATE_BYTES).sum()
     }
 
-    /// The pages that changed up to each: indexes, and bytes one after the other.
+    /// The pages that changed up to each, the last checkpoint first: indexes, and bytes one after the other.
     pub fn changes(&self) -> impl Iterator<Item = (&[u64], &[u8])> {
-        self.waiting.iter().map(|checkpoint| (checkpoint.pages.as_slice(), checkpoint.bytes.as_slice()))
+        self.waiting.iter().rev().map(|checkpoint| (checkpoint.pages.as_slice(), checkpoint.bytes.as_slice()))
     }
 
     /// Packs as long as `goes_on` says so; a buffer that is not needed any more comes into `spare`. Gives the number of
@@ -135,10 +135,11 @@ mod tests {
         machine.run(x86::InsnCount(2010), machine::Idle::Stop);
         machine.settle();
         let state = machine.save();
-        let last = ([50, 51], vec![4; 2 * PAGE_BYTES]);
-        let mut changes: Vec<(&[u64], &[u8])> = put_off.changes().collect();
-        changes.push((&last.0, &last.1));
-        let digest = encoder.digest_of(&state, &changes);
+        // In two pieces.
+        encoder.last_pages(&[51], &[4; PAGE_BYTES]);
+        encoder.last_pages(&[50], &[4; PAGE_BYTES]);
+        put_off.changes().for_each(|(pages, bytes)| encoder.last_pages(pages, bytes));
+        let digest = encoder.digest_of(&state);
         encoder.end(Position::of(&machine), EndReason::Stopped, 0, digest);
         encoder.writer().write().expect("there is room");
         (Arc::new(Recording::from_source(Box::new(sink.bytes())).expect("it opens")), state)

@@ -47,8 +47,8 @@ pub enum RecordError {
 }
 
 /// Pages of the initial state that are copied at once, before the guest runs on, and then each time that
-/// [`Recorder::poll`] is called: some milliseconds' worth.
-const PAGES_AT_ONCE: usize = 4096;
+/// [`Recorder::poll`] is called, and at the end: about a millisecond's worth.
+const PAGES_AT_ONCE: usize = 1024;
 
 /// Changed pages with which the end of a recording can be a checkpoint, too; with more it costs more than it is worth.
 const END_PAGES: usize = 4096;
@@ -428,25 +428,32 @@ impl Recorder {
             self.complete_start(machine);
             machine.settle();
             self.give_events();
-            let (pages, bytes) = self.copy_changes(machine);
-            let (position, state) = (self.position(machine), machine.save());
             // A checkpoint here lets `verify` name what differs, and makes going to the end quick.
             self.worker.wait();
+            let mut pages = machine.take_dirty_pages();
             let count = pages.len();
             let is_checkpoint = self.refresh().is_ok() && count <= END_PAGES && self.account.has_room(count as u64);
-            self.worker.give(Job::End(Box::new(Ending {
-                position,
-                reason,
-                status,
-                base: self.base,
-                is_checkpoint,
-                state,
-                pages,
-                bytes,
-                pack_ns: self.account.spendable_ns().unwrap_or(0),
-            })));
+            if let Some(ns) = self.account.spendable_ns() {
+                self.worker.give(Job::Pack(ns));
+            }
+            if !is_checkpoint {
+                self.hash_pages(machine, &std::mem::take(&mut pages));
+            }
+            let (position, state, base) = (self.position(machine), machine.save(), self.base);
+            let bytes = self.copy_pages(machine, &pages);
+            let ending = Ending { position, reason, status, base, is_checkpoint, state, pages, bytes };
+            self.worker.give(Job::End(Box::new(ending)));
         }
         self.retry()
+    }
+
+    /// Has the worker look at pages for the digest at the end, a few at a time: there may be as many as RAM has.
+    fn hash_pages(&mut self, machine: &Machine, pages: &[u64]) {
+        for part in pages.chunks(PAGES_AT_ONCE) {
+            let bytes = self.copy_pages(machine, part);
+            self.worker.give(Job::LastPages(part.to_vec(), bytes));
+            self.worker.wait();
+        }
     }
 
     /// Whether the file is being thinned out, as far as known.

@@ -15,8 +15,9 @@ use crate::put_off::PutOff;
 use crate::store::PendingBase;
 use crate::writer::WriteError;
 
-/// Buffers that are kept for the next pages.
+/// Buffers that are kept for the next pages, and the bytes that one of them may have.
 const SPARE_BUFFERS: usize = 2;
+const SPARE_BYTES: usize = 4 << 20;
 
 /// How a recording ends.
 pub struct Ending {
@@ -32,12 +33,10 @@ pub struct Ending {
     pub is_checkpoint: bool,
     /// All but RAM.
     pub state: MachineState,
-    /// Indexes of the pages that may have changed since the last checkpoint.
+    /// Indexes of the pages that may have changed since the last checkpoint, but for those of [`Job::LastPages`].
     pub pages: Vec<u64>,
     /// The bytes of `pages`, one after the other.
     pub bytes: Vec<u8>,
-    /// Processor time, in nanoseconds, that may go into checkpoints that are still put off; what is left of them is dropped.
-    pub pack_ns: u64,
 }
 
 /// What a worker is asked to do, in this order.
@@ -56,7 +55,9 @@ pub enum Job {
     Pack(u64),
     /// Note that the run was recorded up to here, with all that was given before.
     Progress(Position),
-    /// The recording ends here.
+    /// Pages (indexes, and bytes one after the other) that changed before the end, which is no checkpoint.
+    LastPages(Vec<u64>, Vec<u8>),
+    /// The recording ends here; states that are still put off are dropped.
     End(Box<Ending>),
     /// There is no room for the next checkpoint: thin out those that are there.
     MakeRoom,
@@ -256,7 +257,7 @@ impl Work {
         outcome.done += 1;
         outcome.error = result.err();
         outcome.report = self.report;
-        if spare.capacity() > 0 && outcome.spare.len() < SPARE_BUFFERS {
+        if (1..=SPARE_BYTES).contains(&spare.capacity()) && outcome.spare.len() < SPARE_BUFFERS {
             spare.clear();
             outcome.spare.push(spare);
         }
@@ -290,11 +291,11 @@ impl Work {
             Job::PutOff(checkpoint) => self.put_off.add(*checkpoint, encoder.events()),
             Job::Pack(ns) => *packed += self.put_off.pack(encoder, spare, &|| thread_ns() - start_ns < ns),
             Job::Progress(position) => return encoder.writer().write_progress(position),
-            Job::End(ending) => {
-                let ns = ending.pack_ns;
-                self.put_off.pack(encoder, spare, &|| thread_ns() - start_ns < ns);
-                end(encoder, &self.put_off, *ending);
+            Job::LastPages(pages, bytes) => {
+                encoder.last_pages(&pages, &bytes);
+                *spare = bytes;
             }
+            Job::End(ending) => end(encoder, &self.put_off, *ending),
             Job::MakeRoom => encoder.make_room(),
             Job::Skip => return Ok(()),
             Job::Retry | Job::Base(_) => {}
@@ -317,14 +318,14 @@ fn save(encoder: &mut Encoder, mut checkpoint: Checkpoint) -> Vec<u8> {
 }
 
 fn end(encoder: &mut Encoder, put_off: &PutOff, ending: Ending) {
-    let Ending { position, reason, status, base, state, pages, bytes, is_checkpoint, pack_ns: _ } = ending;
+    let Ending { position, reason, status, base, state, pages, bytes, is_checkpoint } = ending;
     let digest = if is_checkpoint && put_off.is_empty() {
         let (kind, config, events_before) = (CheckpointKind::Seek, None, None);
         encoder.checkpoint(Checkpoint { position, kind, state, pages, bytes, config, base, events_before })
     } else {
-        let mut changes: Vec<(&[u64], &[u8])> = put_off.changes().collect();
-        changes.push((&pages, &bytes));
-        encoder.digest_of(&state, &changes)
+        encoder.last_pages(&pages, &bytes);
+        put_off.changes().for_each(|(pages, bytes)| encoder.last_pages(pages, bytes));
+        encoder.digest_of(&state)
     };
     encoder.end(position, reason, status, digest);
 }

@@ -10,8 +10,6 @@ use std::collections::BTreeMap;
 
 /// Slots of the table that addresses are hashed into.
 const SLOTS: usize = 1 << 16;
-/// Decoded instructions held at most; then everything is dropped and decoded again.
-const MAX_OPS: usize = 1 << 20;
 /// Instructions in a block at most.
 const MAX_BLOCK: usize = 64;
 
@@ -44,6 +42,8 @@ pub struct BlockCache {
     pages: BTreeMap<u64, Vec<u32>>,
     /// Entries in `pages`, some of which may be overwritten since: what crosses a page has no ops to count.
     entered: usize,
+    /// Decoded instructions held at most; then everything is dropped and decoded again.
+    max_ops: usize,
 }
 
 /// Physical address and code size in one word that is not zero.
@@ -57,9 +57,10 @@ fn slot_of(key: u64) -> usize {
 }
 
 impl BlockCache {
-    /// Empty.
-    pub fn new() -> Self {
-        BlockCache { slots: zeroed_vec(SLOTS), ops: Vec::new(), pages: BTreeMap::new(), entered: 0 }
+    /// Empty, for `max_ops` instructions (48 bytes each).
+    pub fn new(max_ops: usize) -> Self {
+        let max_ops = max_ops.max(MAX_BLOCK);
+        BlockCache { slots: zeroed_vec(SLOTS), ops: Vec::new(), pages: BTreeMap::new(), entered: 0, max_ops }
     }
 
     /// The ops of a block, from its first on.
@@ -85,7 +86,7 @@ impl BlockCache {
     /// Decodes the block at `at`; `None` if it is not RAM. An instruction that crosses the page is remembered
     /// as such.
     pub fn decode(&mut self, cpu: &mut Vcpu, mem: &mut GuestMemory, at: GuestPhysAddr) -> Option<Found> {
-        if self.ops.len() + MAX_BLOCK > MAX_OPS || self.entered >= MAX_OPS {
+        if self.ops.len() + MAX_BLOCK > self.max_ops || self.entered >= self.max_ops {
             self.clear();
         }
         self.entered += 1;

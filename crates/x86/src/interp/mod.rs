@@ -25,10 +25,17 @@ use accelerator::{Accelerator, NoAccelerator};
 use blocks::{BlockCache, Found};
 use crossing::CrossingCache;
 
+/// Decoded instructions that are kept: 12 MiB of them.
+const OPS: usize = 1 << 18;
+/// The same beside an engine that takes over what runs often.
+const OPS_BESIDE: usize = 1 << 16;
+
 /// The interpreter, with its cache of decoded code. One serves all vCPUs of a machine.
 pub struct Interpreter {
     blocks: BlockCache,
     crossing: CrossingCache,
+    /// Decoded instructions that are kept.
+    ops: usize,
 }
 
 impl Default for Interpreter {
@@ -63,7 +70,17 @@ pub enum Ran {
 impl Interpreter {
     /// With an empty cache.
     pub fn new() -> Self {
-        Interpreter { blocks: BlockCache::new(), crossing: CrossingCache::new() }
+        Self::keeping(OPS)
+    }
+
+    /// One for [`Self::run_with`], which sees little code more than a few times: it keeps less.
+    pub fn beside_accelerator() -> Self {
+        Self::keeping(OPS_BESIDE)
+    }
+
+    /// One that keeps `ops` decoded instructions (at least a block); nothing but speed depends on it.
+    pub fn keeping(ops: usize) -> Self {
+        Interpreter { blocks: BlockCache::new(ops), crossing: CrossingCache::new(), ops }
     }
 
     /// Runs block after block, as long as nothing but near jumps happens between them.
@@ -373,7 +390,7 @@ impl Engine for Interpreter {
 
     fn forget(&mut self, memory: &mut GuestMemory) {
         memory.forget_code();
-        self.blocks = BlockCache::new();
+        self.blocks = BlockCache::new(self.ops);
         self.crossing = CrossingCache::new();
     }
 }
