@@ -275,6 +275,67 @@ fn a_recording_away_from_its_tree_says_what_it_needs_and_packs() {
     }
 }
 
+/// Flips a byte in the middle of each file below `directory`, one at a time, and gives `look` its path.
+fn with_each_file_damaged(directory: &str, mut look: impl FnMut(&str)) {
+    for path in files_below(Path::new(directory)).into_iter().filter(|path| !path.ends_with("lock")) {
+        let bytes = fs::read(&path).expect("a file");
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 0x10;
+        fs::write(&path, damaged).expect("written");
+        look(path.to_str().expect("a plain path"));
+        fs::write(&path, bytes).expect("written");
+    }
+}
+
+#[test]
+fn verify_names_each_damaged_file_of_a_tree() {
+    let tree = Tree::new();
+    let kernel = scribbler(u32::MAX);
+    let (child, socket) = controlled(&tree, &kernel, &["--record", "run"]);
+    ctl(&socket, &["snapshot", "taken"]);
+    quit(child, &socket);
+    let verify = |name: &str| Program::new(&["verify", &tree.node(name), "--json"]).run();
+    let sound = json(&verify("taken").expect_status(0).console);
+    assert_eq!(
+        (&sound["same"], &sound["digests"], sound["pages"].as_u64() > Some(1000)),
+        (&true.into(), &1.into(), true)
+    );
+    assert_eq!(json(&verify("run").expect_status(0).console)["same"], true);
+    let text = Program::new(&["verify", &tree.node("taken")]).run().expect_status(0).console;
+    assert!(text.contains("the same") && text.contains("pages"), "{text}");
+
+    let (taken, run) = (tree.find("taken")["id"].clone(), tree.find("run")["id"].clone());
+    let ids = [taken, run].map(|id| id.as_str().expect("an id").to_owned());
+    let mut kinds = Vec::new();
+    with_each_file_damaged(&tree.0, |path| {
+        let outcomes = ids.each_ref().map(|id| verify(id));
+        let names_it = |outcome: &Outcome| match outcome.status {
+            Some(0) => false,
+            Some(1) => {
+                let said = json(&outcome.console);
+                assert_eq!(said["same"], false);
+                let damage = said["damage"].as_array().expect("a list");
+                // A recording is told by the name that was given for it.
+                damage.iter().any(|sentence| {
+                    let sentence = sentence.as_str().expect("a sentence");
+                    sentence.contains(path) || path.contains("/recordings/") && sentence.contains(&ids[1])
+                })
+            }
+            Some(2) => outcome.errors.contains(path),
+            other => panic!("{other:?}: {}", outcome.errors),
+        };
+        assert!(outcomes.iter().any(names_it), "{path}: {outcomes:?}");
+        // The tree can be drawn whatever is damaged in it.
+        Program::new(&["tree", &tree.0]).run().expect_status(0);
+        kinds.push(Path::new(path).extension().expect("an ending").to_owned());
+    });
+    kinds.dedup();
+    kinds.sort();
+    kinds.dedup();
+    assert_eq!(kinds, ["cvr", "node", "pack", "state"]);
+    Program::new(&["verify", &tree.node("run")]).run().expect_status(0);
+}
+
 #[test]
 fn a_killed_process_leaves_a_tree_that_opens() {
     let times = if std::env::var_os("CHRONOVISOR_LONG").is_some() { 100 } else { 4 };

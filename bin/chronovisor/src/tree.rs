@@ -2,6 +2,7 @@
 
 mod draw;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -88,6 +89,11 @@ fn tree(arguments: &Arguments) -> Result<u8, Failure> {
     match said {
         Some(text) if !text.is_empty() => print_line(&text)?,
         _ => {}
+    }
+    for damaged in store.damaged() {
+        let (error, directory) = (damaged.error(), arguments.directory.display());
+        // Whoever closed standard error does not want to know.
+        let _ = writeln!(io::stderr(), "chronovisor: {error}; `tree {directory} delete {}` gives it up", damaged.id);
     }
     Ok(0)
 }

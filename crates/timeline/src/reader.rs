@@ -124,7 +124,7 @@ impl Reader {
 
     /// Checks the block at `offset`, which must have this number.
     fn block_at(&self, offset: u64, number: u32) -> Result<BlockPlace, ReadError> {
-        let cut_off = FormatError::Block { offset, what: "cut off" };
+        let cut_off = FormatError::Block { offset, what: block::CUT_OFF };
         let mut header = [0; HEADER_BYTES];
         if self.len - offset < HEADER_BYTES as u64 {
             return Err(cut_off.into());

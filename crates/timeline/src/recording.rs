@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::Position;
-use crate::format::block::Kind;
+use crate::format::block::{self, Kind};
 use crate::format::index::{self, BlockPlace, PageSpan};
 use crate::format::log::{self, Event, EventKind};
 use crate::format::preamble::Progress;
@@ -311,6 +311,11 @@ impl Recording {
     /// What is wrong with the bytes behind the last good block.
     pub fn fault(&self) -> Option<&FormatError> {
         self.fault.as_ref()
+    }
+
+    /// The same, unless it is only that the last block was not written to its end, as by a recorder that was killed.
+    pub fn damage(&self) -> Option<&FormatError> {
+        self.fault().filter(|fault| !matches!(fault, FormatError::Block { what: block::CUT_OFF, .. }))
     }
 
     /// Bytes.

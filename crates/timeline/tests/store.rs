@@ -1,45 +1,20 @@
 //! The store: what goes in comes out, and deleting frees what nobody else used.
 
+#[path = "support/stores.rs"]
+mod stores;
 mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use machine::{Idle, Machine};
+use machine::Idle;
+use stores::{bytes_below, files_below, named, snapshot, store};
 use support::{Random, Session, boot, config};
 use timeline::store::node::Node;
 use timeline::store::{Base, Keeper, NewNode, PendingBase, SavedState, Store, StoreError};
 use timeline::{OpenError, Position, Recorder, Recording, Replayer, Target};
 use x86::InsnCount;
-
-fn bytes_below(directory: &Path) -> u64 {
-    files_below(directory).iter().map(|path| fs::metadata(path).expect("a file").len()).sum()
-}
-
-fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<PathBuf> =
-        entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect();
-    files.sort();
-    files
-}
-
-fn named(name: &str, parent: Option<&Node>) -> NewNode {
-    NewNode { name: name.into(), parent: parent.map(|node| node.id.clone()), ..NewNode::default() }
-}
-
-fn snapshot(store: &mut Store, machine: &Machine, name: &str, parent: Option<&Node>) -> Node {
-    let saved = SavedState::of(machine, Position::default());
-    let new = NewNode { position: saved.position, ..named(name, parent) };
-    store.snapshot(machine, saved, &new).expect("a snapshot")
-}
-
-fn store() -> (tempfile::TempDir, Store) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Store::create(directory.path()).expect("a store");
-    (directory, store)
-}
 
 #[test]
 fn snapshots_come_back_and_share_pages() {

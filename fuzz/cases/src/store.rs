@@ -88,6 +88,7 @@ fn use_store(directory: &Path, digests: &[(String, Digest)]) -> bool {
         if state.config().is_ok_and(|config| config.ram_bytes != RAM_BYTES || config.vcpus > 4) {
             continue;
         }
+        let is_sound = store.check(node).damage.is_empty();
         match store.restore_state(state, &Default::default()) {
             Ok(mut live) => {
                 let digest = live.machine.digest();
@@ -95,8 +96,12 @@ fn use_store(directory: &Path, digests: &[(String, Digest)]) -> bool {
                 assert!(known, "{} was restored as another state", node.record.name);
                 let until = live.machine.insn_count() + 100;
                 live.machine.run(until, Idle::Jump);
+                works &= is_sound;
             }
-            Err(_) => works = false,
+            Err(error) => {
+                assert!(!is_sound, "{} is said to be sound: {error}", node.record.name);
+                works = false;
+            }
         }
     }
     let names: Vec<String> = store.nodes().iter().map(|node| node.id.clone()).collect();

@@ -1,23 +1,54 @@
 //! What a verification found, in sentences and as JSON.
 
 use serde_json::{Value, json};
+use timeline::Position;
 use timeline::difference::Differing;
+use timeline::store::Checked;
 use timeline::verify::{Cause, Difference, Outcome, Step, StepKind, Trace, Verification, WayReport};
-use timeline::{Position, Recording};
 
-/// One JSON object.
-pub fn json(recording: &Recording, verification: &Verification, seconds: f64) -> String {
-    let object = json!({
-        "same": verification.difference.is_none(),
-        "stretches": verification.stretches,
-        "digests": verification.digests,
-        "states": verification.states,
-        "instructions": recording.end_position().insns - recording.start().insns,
-        "cut_short": recording.is_cut_short(),
-        "difference": verification.difference.as_deref().map(difference_json),
-        "host_seconds": seconds,
-    });
+use super::Verified;
+
+/// One JSON object on a recording: its replay, if there was one, and what is damaged.
+pub fn json(verified: Option<&Verified>, damage: &[String], seconds: f64) -> String {
+    let mut object = match verified {
+        Some((recording, verification)) => json!({
+            "same": verification.difference.is_none() && damage.is_empty(),
+            "stretches": verification.stretches,
+            "digests": verification.digests,
+            "states": verification.states,
+            "instructions": recording.end_position().insns - recording.start().insns,
+            "cut_short": recording.is_cut_short(),
+            "difference": verification.difference.as_deref().map(difference_json),
+        }),
+        None => json!({ "same": false }),
+    };
+    object["damage"] = damage.into();
+    object["host_seconds"] = seconds.into();
     object.to_string()
+}
+
+/// What the check of a snapshot found, as lines or as one JSON object.
+pub fn snapshot(checked: &Checked, seconds: f64, json: bool) -> String {
+    let Checked { pages, has_digest, damage } = checked;
+    if json {
+        let object = json!({
+            "same": damage.is_empty(),
+            "pages": pages,
+            "digests": usize::from(*has_digest),
+            "damage": damage,
+            "host_seconds": seconds,
+        });
+        return object.to_string();
+    }
+    if damage.is_empty() {
+        let digest = if *has_digest { "the digest" } else { "no digest, as snapshots of earlier versions have none" };
+        return format!("the same: its state, {pages} pages and {digest} compared in {seconds:.1} s");
+    }
+    damaged(damage).join("\n")
+}
+
+fn damaged(damage: &[String]) -> Vec<String> {
+    damage.iter().map(|sentence| format!("DAMAGED: {sentence}")).collect()
 }
 
 fn difference_json(difference: &Difference) -> Value {
@@ -99,18 +130,22 @@ fn trace_json(trace: &Trace) -> Value {
 }
 
 /// Lines for people.
-pub fn sentences(recording: &Recording, verification: &Verification, seconds: f64) -> String {
-    match &verification.difference {
-        Some(difference) => different(difference).join("\n"),
-        None => {
+pub fn sentences(verified: Option<&Verified>, damage: &[String], seconds: f64) -> String {
+    let mut lines = damaged(damage);
+    match verified {
+        None => lines.push("It cannot be replayed.".into()),
+        Some((_, Verification { difference: Some(difference), .. })) => lines.extend(different(difference)),
+        Some((recording, verification)) => {
             let cut = if recording.is_cut_short() { "; the recording was cut short, so its end has none" } else { "" };
-            format!(
-                "the same: {} digests over {} instructions compared in {seconds:.1} s{cut}",
+            let same = if damage.is_empty() { "the same" } else { "the rest is the same" };
+            lines.push(format!(
+                "{same}: {} digests over {} instructions compared in {seconds:.1} s{cut}",
                 verification.digests,
                 recording.end_position().insns - recording.start().insns,
-            )
+            ));
         }
     }
+    lines.join("\n")
 }
 
 fn different(difference: &Difference) -> Vec<String> {

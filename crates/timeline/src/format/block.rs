@@ -62,6 +62,9 @@ pub struct BlockHeader {
     raw_len: u32,
 }
 
+/// What is wrong with a block of which only the beginning is there.
+pub(crate) const CUT_OFF: &str = "cut off";
+
 /// Makes blocks. It keeps the compressor's tables, which cost more to set up than a block to compress.
 pub struct Packer(Option<zstd::bulk::Compressor<'static>>);
 
@@ -144,10 +147,10 @@ pub fn decode_header(bytes: &[u8; HEADER_BYTES], offset: u64) -> Result<BlockHea
 /// If the block is damaged.
 pub fn decode(bytes: &[u8], offset: u64) -> Result<(BlockHeader, Vec<u8>), FormatError> {
     let bad = |what| FormatError::Block { offset, what };
-    let (header_bytes, stored) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(bad("cut off"))?;
+    let (header_bytes, stored) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(bad(CUT_OFF))?;
     let header = decode_header(header_bytes, offset)?;
     if stored.len() != header.stored_len as usize {
-        return Err(bad("cut off"));
+        return Err(bad(CUT_OFF));
     }
     let crc = crc32c::crc32c_append(crc32c::crc32c(&header_bytes[..20]), stored);
     if crc.to_le_bytes() != header_bytes[20..] {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::{StoreError, io};
 use super::files::{files, len_bytes, remove, stem};
-use super::node::{Node, NodeKind};
+use super::node::{DamagedNode, Node, NodeKind};
 use super::{Lock, Store};
 use machine::page_hashes::PageHash;
 
@@ -50,7 +50,12 @@ impl Store {
         let mut hashes: HashMap<&str, HashSet<PageHash>> = HashMap::new();
         let mut states_with: HashMap<PageHash, usize> = HashMap::new();
         for id in users.keys() {
-            let of_state: HashSet<PageHash> = self.state(id)?.pages()?.into_iter().map(|(_, hash)| hash).collect();
+            let of_state: HashSet<PageHash> = match self.state(id) {
+                Ok(state) => state.pages()?.into_iter().map(|(_, hash)| hash).collect(),
+                // It has no pages any more that could be found.
+                Err(StoreError::Damaged { .. }) => HashSet::new(),
+                Err(error) => return Err(error),
+            };
             for hash in &of_state {
                 *states_with.entry(*hash).or_default() += 1;
             }
@@ -77,7 +82,16 @@ impl Store {
     /// If there is no such node, it is being recorded, or its files cannot be removed.
     pub fn delete(&mut self, wanted: &str) -> Result<Collected, StoreError> {
         let lock = self.lock()?;
+        if let Some(damaged) = self.find_damaged(wanted).cloned() {
+            let removed = remove(&self.node_path(&damaged.id))?;
+            self.damaged.retain(|other| other.id != damaged.id);
+            // With another in the way, this is all that can be done now.
+            let mut collected = if self.damaged.is_empty() { self.collect(&lock)? } else { Collected::default() };
+            collected.bytes_removed += removed;
+            return Ok(collected);
+        }
         let node = self.find(wanted)?.clone();
+        self.nothing_in_the_way()?;
         let recording = self.recording_path(&node.id);
         if node.record.kind() == NodeKind::Recording && is_being_written(&recording)? {
             return Err(StoreError::InUse(node.record.name));
@@ -103,7 +117,18 @@ impl Store {
         self.collect(&lock)
     }
 
+    /// As long as nobody knows what a damaged node uses, nothing can be removed because no node uses it.
+    fn nothing_in_the_way(&self) -> Result<(), StoreError> {
+        match self.damaged.first() {
+            Some(DamagedNode { id, path, what }) => {
+                Err(StoreError::InTheWay { path: path.clone(), what, id: id.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
     fn collect(&mut self, _: &Lock) -> Result<Collected, StoreError> {
+        self.nothing_in_the_way()?;
         let states: HashSet<String> = self.nodes.iter().map(|node| node.record.state.clone()).collect();
         let mut used = HashSet::new();
         for id in &states {

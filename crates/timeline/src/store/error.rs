@@ -27,6 +27,18 @@ pub enum StoreError {
         /// How.
         what: &'static str,
     },
+    /// A damaged node is in the way: nobody knows what it uses.
+    #[error(
+        "{path} is damaged: {what}; so nobody can tell what its node uses, and nothing is collected: `chronovisor tree DIR delete {id}` gives it up"
+    )]
+    InTheWay {
+        /// Its file.
+        path: String,
+        /// How it is damaged.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
     /// Not a store.
     #[error("{0} has no tree of snapshots and recordings; `chronovisor run --tree {0}` makes one there")]
     NoTree(String),

@@ -14,6 +14,7 @@
 
 pub mod address;
 mod base;
+mod check;
 mod collect;
 mod error;
 mod export;
@@ -28,12 +29,14 @@ mod state_writer;
 pub mod tree;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use machine::Machine;
 
 pub use base::{Base, StoreBase};
+pub use check::Checked;
 pub use collect::{Collected, NodeSize};
 pub use error::StoreError;
 pub use export::ExportError;
@@ -46,7 +49,7 @@ use crate::maker::MachineMaker;
 use crate::replayer::{Live, ReplayError};
 use error::io;
 use lock::Lock;
-use node::{Node, NodeKind, NodeRecord};
+use node::{DamagedNode, Node, NodeKind, NodeRecord};
 use pages::PageStore;
 use state::StateRecord;
 
@@ -67,6 +70,7 @@ pub struct NewNode {
 pub struct Store {
     directory: PathBuf,
     nodes: Vec<Node>,
+    damaged: Vec<DamagedNode>,
     pages: PageStore,
 }
 
@@ -76,7 +80,7 @@ impl Store {
         directory.join("nodes").is_dir()
     }
 
-    /// Opens the store in `directory`.
+    /// Opens the store in `directory`. Files that are damaged do not keep the others from use; see [`Self::damaged`].
     ///
     /// # Errors
     /// If there is none, or it cannot be read.
@@ -84,9 +88,9 @@ impl Store {
         if !Store::is_at(directory) {
             return Err(StoreError::NoTree(directory.display().to_string()));
         }
-        let nodes = node::read_all(&directory.join("nodes"))?;
+        let (nodes, damaged) = node::read_all(&directory.join("nodes"))?;
         let pages = PageStore::open(&directory.join("pages"))?;
-        Ok(Store { directory: directory.into(), nodes, pages })
+        Ok(Store { directory: directory.into(), nodes, damaged, pages })
     }
 
     /// Opens the store in `directory`, which is made if need be.
@@ -112,7 +116,7 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub fn refresh(&mut self) -> Result<(), StoreError> {
-        self.nodes = node::read_all(&self.directory.join("nodes"))?;
+        (self.nodes, self.damaged) = node::read_all(&self.directory.join("nodes"))?;
         self.pages.refresh()
     }
 
@@ -121,10 +125,20 @@ impl Store {
         &self.nodes
     }
 
+    /// Nodes whose files are damaged.
+    pub fn damaged(&self) -> &[DamagedNode] {
+        &self.damaged
+    }
+
+    /// The damaged node with this id or start of an id.
+    fn find_damaged(&self, wanted: &str) -> Option<&DamagedNode> {
+        self.damaged.iter().find(|node| node.id == wanted || wanted.len() >= 4 && node.id.starts_with(wanted))
+    }
+
     /// The node with this id, name, or start of an id.
     ///
     /// # Errors
-    /// If there is none, or more than one.
+    /// If there is none, or more than one, or it may be one that is damaged.
     pub fn find(&self, wanted: &str) -> Result<&Node, StoreError> {
         let mut found = self.nodes.iter().filter(|node| node.id == wanted).collect::<Vec<_>>();
         if found.is_empty() {
@@ -135,7 +149,11 @@ impl Store {
         }
         match found[..] {
             [node] => Ok(node),
-            [] => Err(StoreError::NoNode(wanted.into())),
+            // Its name is not known any more.
+            [] => Err(match self.find_damaged(wanted).or(self.damaged.first()) {
+                Some(damaged) => damaged.error(),
+                None => StoreError::NoNode(wanted.into()),
+            }),
             _ => Err(StoreError::Ambiguous(wanted.into())),
         }
     }
@@ -234,7 +252,12 @@ impl Store {
         if !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(error::damaged(&path, "this is no name of a state"));
         }
-        state::read(&path)
+        match state::read(&path) {
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Err(error::damaged(&path, "it is missing"))
+            }
+            result => result,
+        }
     }
 
     /// The state of a snapshot.

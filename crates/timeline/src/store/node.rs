@@ -59,6 +59,24 @@ pub struct Node {
     pub record: NodeRecord,
 }
 
+/// A node whose file is damaged, so that only its id is known.
+#[derive(Clone, Debug)]
+pub struct DamagedNode {
+    /// Its id.
+    pub id: String,
+    /// Its file.
+    pub path: String,
+    /// How it is damaged.
+    pub what: &'static str,
+}
+
+impl DamagedNode {
+    /// What is wrong with it.
+    pub fn error(&self) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), what: self.what }
+    }
+}
+
 impl Node {
     /// Id of the node it comes from.
     pub fn parent(&self) -> Option<&str> {
@@ -99,14 +117,17 @@ pub(super) fn write(path: &Path, record: &NodeRecord) -> Result<(), StoreError> 
     write_message(path, MAGIC, record, false)
 }
 
-/// All nodes in a directory, oldest first.
-pub(super) fn read_all(directory: &Path) -> Result<Vec<Node>, StoreError> {
-    let mut nodes = Vec::new();
+/// The nodes in a directory, oldest first, and what is wrong with files that hold none.
+pub(super) fn read_all(directory: &Path) -> Result<(Vec<Node>, Vec<DamagedNode>), StoreError> {
+    let (mut nodes, mut damaged) = (Vec::new(), Vec::new());
     for path in files_with(directory, "node")? {
         match read_message(&path, MAGIC, false, MAX_BYTES) {
             Ok(record) => nodes.push(Node { id: stem(&path), record }),
             // Another process deleted it since the directory was read.
             Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(StoreError::Damaged { path: name, what }) => {
+                damaged.push(DamagedNode { id: stem(&path), path: name, what })
+            }
             Err(error) => return Err(error),
         }
     }
@@ -115,5 +136,5 @@ pub(super) fn read_all(directory: &Path) -> Result<Vec<Node>, StoreError> {
         let at = node.record.position.unwrap_or_default();
         (node.record.created_unix_seconds, at.insns, at.time_units, node.id.clone())
     });
-    Ok(nodes)
+    Ok((nodes, damaged))
 }

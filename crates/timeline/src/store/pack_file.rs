@@ -55,19 +55,13 @@ impl Contents {
             }
         };
         self.stored.truncate(start + len);
-        self.note(hash, start);
+        self.entries.push(Entry { hash, len: len as u32, crc: crc32c::crc32c(&self.stored[start..]) });
     }
 
     /// Adds a page as it is stored elsewhere.
-    pub(super) fn add_stored(&mut self, hash: PageHash, stored: &[u8]) {
-        let start = self.stored.len();
+    pub(super) fn add_stored(&mut self, entry: Entry, stored: &[u8]) {
         self.stored.extend_from_slice(stored);
-        self.note(hash, start);
-    }
-
-    fn note(&mut self, hash: PageHash, start: usize) {
-        let stored = &self.stored[start..];
-        self.entries.push(Entry { hash, len: stored.len() as u32, crc: crc32c::crc32c(stored) });
+        self.entries.push(entry);
     }
 
     /// Pages so far.
@@ -151,6 +145,13 @@ impl PackFile {
     /// Bytes that are stored of the pages before number `slot`.
     pub(super) fn offset(&self, slot: usize) -> u64 {
         self.offsets[slot]
+    }
+
+    /// What is stored of page number `slot`, unchecked.
+    pub(super) fn raw(&self, slot: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = vec![0; self.entries[slot].len as usize];
+        self.file.read_exact_at(&mut bytes, self.offsets[slot]).map_err(io("read", &self.path))?;
+        Ok(bytes)
     }
 
     /// Reads what is stored of the pages from `first` up to `last`, and gives each to `take`, checked.

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Collected;
-use super::error::StoreError;
+use super::error::{StoreError, damaged};
 use super::files::{files_with, remove};
 use super::pack_file::{Contents, HEAD_BYTES, MAX_PAGES, PackFile};
 use crate::format::PAGE_BYTES;
 use crate::page_map::Page;
-use machine::page_hashes::PageHash;
+use machine::page_hashes::{self, PageHash};
 
 /// Pages that one thread reads at a time.
 const PAGES_AT_ONCE: usize = 512;
@@ -29,6 +29,8 @@ pub(super) struct PageStore {
     directory: PathBuf,
     packs: Vec<PackFile>,
     places: HashMap<PageHash, Place>,
+    /// Files of pages whose list cannot be read, and how they are damaged.
+    damaged: Vec<(String, &'static str)>,
 }
 
 /// A page that is wanted: where it is, and its index in RAM.
@@ -39,7 +41,8 @@ pub(super) type TakeRun<'a> = dyn Fn(u64, &[u8]) -> Result<(), StoreError> + Syn
 
 impl PageStore {
     pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
-        let mut store = PageStore { directory: directory.into(), packs: Vec::new(), places: HashMap::new() };
+        let mut store =
+            PageStore { directory: directory.into(), packs: Vec::new(), places: HashMap::new(), damaged: Vec::new() };
         store.refresh()?;
         Ok(store)
     }
@@ -64,13 +67,15 @@ impl PageStore {
         let mut known: HashMap<PathBuf, PackFile> =
             self.packs.drain(..).map(|pack| (pack.path.clone(), pack)).collect();
         self.places.clear();
+        self.damaged.clear();
         for path in paths {
             // A name belongs to one content, so a file that is open is the same as before.
-            let pack = match known.remove(&path) {
-                Some(pack) => pack,
-                None => PackFile::open(&path)?,
-            };
-            self.add_pack(pack);
+            match known.remove(&path).map_or_else(|| PackFile::open(&path), Ok) {
+                Ok(pack) => self.add_pack(pack),
+                // Its pages are missing. Whoever needs one says so; written again, they get a new file.
+                Err(StoreError::Damaged { path, what }) => self.damaged.push((path, what)),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -101,12 +106,48 @@ impl PageStore {
         bytes + emptied.count() as u64 * HEAD_BYTES
     }
 
+    /// A page is not there.
+    fn missing(&self) -> StoreError {
+        let (path, what) = match self.damaged.first() {
+            Some((path, what)) => (path.clone(), *what),
+            None => (self.directory.display().to_string(), "a page is missing"),
+        };
+        StoreError::Damaged { path, what }
+    }
+
     fn wanted(&self, pages: &[(u64, PageHash)]) -> Result<Vec<Wanted>, StoreError> {
-        let missing = || StoreError::Damaged { path: self.directory.display().to_string(), what: "a page is missing" };
         let place = |(index, hash): &(u64, PageHash)| Some((*self.places.get(hash)?, *index));
-        let mut wanted: Vec<Wanted> = pages.iter().map(place).collect::<Option<_>>().ok_or_else(missing)?;
+        let mut wanted: Vec<Wanted> = pages.iter().map(place).collect::<Option<_>>().ok_or_else(|| self.missing())?;
         wanted.sort_unstable();
         Ok(wanted)
+    }
+
+    /// Reads each of `pages` (index and content), compares its content with its hash, and gives those that are not as they
+    /// should be to `report`.
+    pub(super) fn check(&self, pages: &[(u64, PageHash)], report: &mut dyn FnMut(u64, &StoreError)) {
+        let mut wanted: Vec<(Option<Place>, u64, PageHash)> =
+            pages.iter().map(|(index, hash)| (self.places.get(hash).copied(), *index, *hash)).collect();
+        wanted.sort_unstable();
+        for copies in wanted.chunk_by(|one, other| one.0 == other.0) {
+            let (place, _, hash) = copies[0];
+            let error = match place {
+                Some(place) => self.check_page(place, &hash).err(),
+                None => Some(self.missing()),
+            };
+            let Some(error) = error else { continue };
+            copies.iter().for_each(|(_, index, _)| report(*index, &error));
+        }
+    }
+
+    fn check_page(&self, (pack, slot): Place, hash: &PageHash) -> Result<(), StoreError> {
+        let pack = &self.packs[pack as usize];
+        let mut page = [0; PAGE_BYTES];
+        pack.stored(slot as usize, slot as usize, |_, stored| pack.unpack(stored, &mut page))?;
+        if page_hashes::hash(&page) == *hash {
+            Ok(())
+        } else {
+            Err(damaged(&pack.path, "a page is not the one that its hash is of"))
+        }
     }
 
     /// Gives each of `pages` (index and content) to `take`, in any order.
@@ -224,10 +265,8 @@ impl PageStore {
             collected.pages += (pack.entries.len() - slots.len()) as u64;
             let mut contents = Contents::default();
             for slot in &slots {
-                pack.stored(*slot, *slot, |slot, stored| {
-                    contents.add_stored(pack.entries[slot].hash, stored);
-                    Ok(())
-                })?;
+                // As it is: one that is damaged is no reason to keep the others.
+                contents.add_stored(pack.entries[*slot], &pack.raw(*slot)?);
             }
             if contents.len() > 0 {
                 let pack = contents.write(&self.directory)?;

@@ -49,6 +49,9 @@ pub struct StateRecord {
     /// The engine that executed it.
     #[prost(string, tag = "9")]
     pub engine: String,
+    /// The digest of the machine; absent in what earlier versions wrote.
+    #[prost(bytes = "vec", tag = "10")]
+    pub digest: Vec<u8>,
 }
 
 impl StateRecord {

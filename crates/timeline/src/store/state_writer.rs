@@ -1,6 +1,6 @@
 //! A state on its way into the store: its pages, then the rest.
 
-use machine::{Machine, MachineState};
+use machine::{Digest, Machine, MachineState};
 
 use super::base::Base;
 use super::error::StoreError;
@@ -9,9 +9,10 @@ use super::pages::PageWriter;
 use super::state::{self, StateRecord};
 use super::{NewNode, Store, fresh_id};
 use crate::Position;
+use crate::format::PAGE_BYTES;
 use crate::format::records::{BootDescription, ConfigRecord};
 use crate::page_map::Page;
-use machine::page_hashes::{PageHash, ZERO, hash};
+use machine::page_hashes::{PageHash, PageHashes, ZERO, hash};
 
 /// A machine without its pages, and where it comes from.
 #[derive(Clone, Debug)]
@@ -102,6 +103,8 @@ impl StateWriter {
     ) -> Result<(Base, Lock), StoreError> {
         self.writer.write(&mut store.pages)?;
         let SavedState { config, state, position, base, boot, clock, engine } = saved;
+        self.pages.sort_unstable();
+        let digest = digest(&state, config.ram_bytes, &self.pages);
         let mut record = StateRecord {
             config: Some(config),
             state: Some(state),
@@ -110,11 +113,23 @@ impl StateWriter {
             boot: Some(boot),
             clock,
             engine,
+            digest: digest.0.to_vec(),
             ..StateRecord::default()
         };
-        self.pages.sort_unstable();
         record.set_pages(&self.pages);
         state::write(&store.state_path(&id), &record)?;
         Ok((Base { state: id, pages: self.pages }, self.lock))
     }
+}
+
+/// The digest of a machine with this state, as much RAM, and these pages that are not zero.
+///
+/// # Panics
+/// If it has not got one of the pages.
+pub(super) fn digest(state: &MachineState, ram_bytes: u64, pages: &[(u64, PageHash)]) -> Digest {
+    let mut hashes = PageHashes::zero(ram_bytes / PAGE_BYTES as u64);
+    for (page, hash) in pages {
+        hashes.set(*page, *hash);
+    }
+    hashes.digest(state)
 }
