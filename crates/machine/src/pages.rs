@@ -16,10 +16,20 @@ impl Machine {
     ///
     /// The guest cannot tell: only what the host knows beside the machine's state changes.
     pub fn take_dirty_pages(&mut self) -> Vec<u64> {
+        self.see_all_writes();
+        self.memory.take_dirty_pages()
+    }
+
+    /// The same for whoever takes snapshots: the pages that may have changed since the last call of this.
+    pub fn take_pages_for_snapshot(&mut self) -> Vec<u64> {
+        self.see_all_writes();
+        self.memory.take_pages_for_snapshot()
+    }
+
+    fn see_all_writes(&mut self) {
         for vcpu in &mut self.vcpus {
             vcpu.tlb.forbid_all_fast_writes();
         }
-        self.memory.take_dirty_pages()
     }
 
     /// How many pages [`Self::take_dirty_pages`] would name.
@@ -27,12 +37,17 @@ impl Machine {
         self.memory.dirty_page_count() as u64
     }
 
-    /// Lets RAM be copied as it stands now while the machine runs on: clears what [`Self::take_dirty_pages`] has
-    /// to tell, and from now on keeps the content of each of `pages` when it first changes. Copy each page for which
-    /// [`Self::unwatch_page`] is true, and take the others from [`Self::take_preimages`].
+    /// Lets RAM be copied as it stands now while the machine runs on: from now on keeps the content of each of `pages` when
+    /// it first changes. Copy each page for which [`Self::unwatch_page`] is true, and take the others from
+    /// [`Self::take_preimages`].
     pub fn watch_pages(&mut self, pages: impl IntoIterator<Item = u64>) {
-        self.take_dirty_pages();
+        self.see_all_writes();
         self.memory.watch_pages(pages);
+    }
+
+    /// Ends the watch of all pages, and forgets what was kept of them.
+    pub fn unwatch_pages(&mut self) {
+        self.memory.unwatch_pages();
     }
 
     /// Ends the watch of one page; whether it is as it was when the watch began.

@@ -190,6 +190,7 @@ impl Recorder {
     /// first are kept aside by the machine.
     fn begin(&mut self, machine: &mut Machine) -> Result<(), RecordError> {
         let mut left: Vec<u64> = machine.populated_pages()?.into_iter().flatten().collect();
+        machine.take_dirty_pages();
         machine.watch_pages(left.iter().copied());
         left.reverse();
         let checkpoint = Box::new(Checkpoint {

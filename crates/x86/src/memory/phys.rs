@@ -44,16 +44,27 @@ impl RamLayout {
 /// A page as it was: its offset in RAM divided by 4096, and its bytes.
 pub type Preimage = (u64, Box<[u8; PAGE_SIZE as usize]>);
 
+/// For whom a page may have changed: bits of a page's entry in [`GuestMemory`]. Each is taken on its own.
+mod changed {
+    /// For checkpoints: since [`super::GuestMemory::take_dirty_pages`].
+    pub const CHECKPOINT: u8 = 1;
+    /// For snapshots: since [`super::GuestMemory::take_pages_for_snapshot`].
+    pub const SNAPSHOT: u8 = 2;
+    /// Since a watch began.
+    pub const WATCH: u8 = 4;
+    pub const ALL: u8 = CHECKPOINT | SNAPSHOT | WATCH;
+}
+
 /// The guest's RAM, through a host mapping that someone else owns, and its page facts.
 pub struct GuestMemory {
     base: *mut u8,
     layout: RamLayout,
     /// Per page, one bit for each 64-byte granule that holds decoded code.
     code: Vec<u64>,
-    /// Per page, whether it may have changed since [`Self::take_dirty_pages`] last named it. A page
-    /// with a fast write tag in some TLB is marked when it gets the tag.
-    dirty: Vec<bool>,
-    /// How many of those there are.
+    /// Per page, for whom it may have changed ([`changed`]). A page with a fast write tag in some TLB is marked when it gets
+    /// the tag.
+    dirty: Vec<u8>,
+    /// How many pages changed for checkpoints.
     dirty_count: usize,
     /// Pages whose content is to be kept when it first changes; empty: none.
     watched: Vec<bool>,
@@ -82,7 +93,7 @@ impl GuestMemory {
             base,
             layout,
             code: vec![0; pages],
-            dirty: vec![true; pages],
+            dirty: vec![changed::ALL; pages],
             dirty_count: pages,
             watched: Vec::new(),
             preimages: Vec::new(),
@@ -203,10 +214,11 @@ impl GuestMemory {
 
     /// `page` is about to change, now or later through a fast write tag.
     fn mark_dirty(&mut self, page: usize) {
-        if std::mem::replace(&mut self.dirty[page], true) {
+        let before = std::mem::replace(&mut self.dirty[page], changed::ALL);
+        if before == changed::ALL {
             return;
         }
-        self.dirty_count += 1;
+        self.dirty_count += usize::from(before & changed::CHECKPOINT == 0);
         if self.watched.get(page) == Some(&true) {
             self.keep_preimage(page);
         }
@@ -222,15 +234,22 @@ impl GuestMemory {
     }
 
     /// From now on keeps the content of each of `pages` when it first changes, for
-    /// [`Self::take_preimages`]; of no others. None of them may be dirty: take the dirty pages first.
+    /// [`Self::take_preimages`]; of no others.
+    ///
+    /// Who calls this must take the fast write tags as for [`Self::take_dirty_pages`].
     pub fn watch_pages(&mut self, pages: impl IntoIterator<Item = u64>) {
         self.preimages.clear();
         self.watched = vec![false; self.dirty.len()];
         for page in pages {
-            let page = page as usize;
-            assert!(!self.dirty[page], "a watched page may have been written to already");
-            self.watched[page] = true;
+            self.dirty[page as usize] &= !changed::WATCH;
+            self.watched[page as usize] = true;
         }
+    }
+
+    /// Ends the watch of all pages, and forgets what was kept of them.
+    pub fn unwatch_pages(&mut self) {
+        self.watched = Vec::new();
+        self.preimages = Vec::new();
     }
 
     /// Ends the watch of one page; whether it is as it was when the watch began.
@@ -245,7 +264,7 @@ impl GuestMemory {
 
     /// Marks all pages, for RAM that was replaced from outside.
     pub fn mark_all_dirty(&mut self) {
-        self.dirty.fill(true);
+        self.dirty.fill(changed::ALL);
         self.dirty_count = self.dirty.len();
     }
 
@@ -261,8 +280,23 @@ impl GuestMemory {
     /// every TLB of this memory: stores through those are not seen here.
     pub fn take_dirty_pages(&mut self) -> Vec<u64> {
         self.dirty_count = 0;
-        let taken = self.dirty.iter_mut().enumerate();
-        taken.filter_map(|(page, dirty)| std::mem::take(dirty).then_some(page as u64)).collect()
+        self.take(changed::CHECKPOINT)
+    }
+
+    /// The same for whoever takes snapshots: since the last call of this.
+    pub fn take_pages_for_snapshot(&mut self) -> Vec<u64> {
+        self.take(changed::SNAPSHOT)
+    }
+
+    fn take(&mut self, bit: u8) -> Vec<u64> {
+        let mut taken = Vec::new();
+        for (page, dirty) in self.dirty.iter_mut().enumerate() {
+            if *dirty & bit != 0 {
+                *dirty &= !bit;
+                taken.push(page as u64);
+            }
+        }
+        taken
     }
 
     /// Takes the numbers (address / 4096) of pages whose code was overwritten.
@@ -360,7 +394,6 @@ mod tests {
         let mut ram = OwnedMemory::new(1 << 20);
         let mem = &mut ram.memory;
         assert!(mem.write(GuestPhysAddr(0x1000), &[7; 4]));
-        mem.take_dirty_pages();
         mem.watch_pages([1, 2, 3]);
         assert!(mem.write(GuestPhysAddr(0x1001), &[8; 0x1000]));
         assert!(mem.write(GuestPhysAddr(0x4000), &[8; 4]));
@@ -371,6 +404,27 @@ mod tests {
         assert!(mem.unwatch_page(3) && !mem.unwatch_page(3));
         assert!(mem.write(GuestPhysAddr(0x3000), &[8; 4]));
         assert!(mem.take_preimages().is_empty());
+        mem.watch_pages([1, 2]);
+        assert!(mem.write(GuestPhysAddr(0x1000), &[9; 4]));
+        mem.unwatch_pages();
+        assert!(mem.write(GuestPhysAddr(0x2000), &[9; 4]));
+        assert!(mem.take_preimages().is_empty());
+    }
+
+    #[test]
+    fn checkpoints_snapshots_and_watches_do_not_see_each_other() {
+        let mut ram = OwnedMemory::new(1 << 20);
+        let mem = &mut ram.memory;
+        assert_eq!((mem.take_dirty_pages().len(), mem.take_pages_for_snapshot().len()), (256, 256));
+        assert!(mem.write(GuestPhysAddr(0x1000), &[7]));
+        assert_eq!(mem.take_dirty_pages(), [1]);
+        assert!(mem.write(GuestPhysAddr(0x2000), &[7]));
+        assert_eq!(mem.take_pages_for_snapshot(), [1, 2]);
+        mem.watch_pages([2]);
+        assert_eq!((mem.take_pages_for_snapshot(), mem.dirty_page_count()), (vec![], 1));
+        assert!(mem.write(GuestPhysAddr(0x2000), &[8]));
+        assert_eq!(mem.take_preimages().len(), 1);
+        assert_eq!((mem.take_dirty_pages(), mem.take_pages_for_snapshot()), (vec![2], vec![2]));
     }
 
     #[test]
