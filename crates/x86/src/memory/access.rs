@@ -315,16 +315,21 @@ impl Vcpu {
         {
             return Ok(GuestPhysAddr(entry.page.0 | linear & 0xfff));
         }
-        let Translation { page, writable, shift } = self.walk(env.mem, linear, intent, view)?;
+        let Translation { page, writable, shift, global } = self.walk(env.mem, linear, intent, view)?;
         // An accessed or dirty bit may have been set in the middle of code.
         env.leave |= env.mem.has_stale_code();
-        self.tlb.insert(view, ModelEntry { tag: linear & !0xfff | VALID, page, writable, shift });
+        self.tlb.insert(view, ModelEntry { tag: linear & !0xfff | VALID, page, writable, shift, global });
         Ok(GuestPhysAddr(page.0 | linear & 0xfff))
+    }
+
+    /// True if accesses to the page of `linear` may go unseen as far as the CPU is concerned.
+    pub(super) fn may_be_fast(&self, view: u8, linear: u64) -> bool {
+        view != view::USER_ALIGN && !self.watches_page(linear)
     }
 
     /// Gives the entry of `linear` fast tags where every access to its page may go unseen.
     fn refresh_fast(&mut self, env: &mut Env<'_>, linear: u64, page: GuestPhysAddr, view: u8) {
-        if view == view::USER_ALIGN || self.watches_page(linear) {
+        if !self.may_be_fast(view, linear) {
             return;
         }
         let Some(entry) = self.tlb.lookup(view, linear) else { return };
@@ -447,9 +452,9 @@ impl Vcpu {
         if let Some(entry) = self.tlb.lookup(view, linear) {
             return Ok(entry.page);
         }
-        let Translation { page, shift, .. } = self.walk(env.mem, linear, Intent::Fetch, rights)?;
+        let Translation { page, writable: _, shift, global } = self.walk(env.mem, linear, Intent::Fetch, rights)?;
         env.leave |= env.mem.has_stale_code();
-        self.tlb.insert(view, ModelEntry { tag: linear & !0xfff | VALID, page, writable: false, shift });
+        self.tlb.insert(view, ModelEntry { tag: linear & !0xfff | VALID, page, writable: false, shift, global });
         Ok(page)
     }
 }

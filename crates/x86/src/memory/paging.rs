@@ -18,6 +18,7 @@ const U: u64 = 1 << 2;
 const A: u64 = 1 << 5;
 const D: u64 = 1 << 6;
 pub(super) const PS: u64 = 1 << 7;
+const G: u64 = 1 << 8;
 const NX: u64 = 1 << 63;
 /// Address bits above [`PHYS_BITS`] and below bit 52.
 const RESERVED_HIGH: u64 = ((1 << 52) - 1) & !PHYS_MASK;
@@ -51,6 +52,8 @@ pub struct Translation {
     pub writable: bool,
     /// log2 of the size of the mapping page.
     pub shift: u8,
+    /// The translation is the same in all address spaces.
+    pub global: bool,
 }
 
 /// What an entry of one paging structure is.
@@ -90,7 +93,7 @@ impl Vcpu {
     pub fn walk(&mut self, mem: &mut GuestMemory, linear: u64, intent: Intent, view: u8) -> Result<Translation, Trap> {
         if self.cr0 & cr::CR0_PG == 0 {
             let page = GuestPhysAddr(linear & 0xffff_f000 & self.a20_mask);
-            return Ok(Translation { page, writable: true, shift: 12 });
+            return Ok(Translation { page, writable: true, shift: 12, global: false });
         }
         if self.long_mode() {
             let top = self.cr3 & PHYS_MASK & !0xfff;
@@ -183,7 +186,8 @@ impl Vcpu {
             last.value & PHYS_MASK & !offset_mask
         };
         let page = GuestPhysAddr((base | linear & offset_mask & !0xfff) & self.a20_mask);
-        Ok(Translation { page, writable: may_write && wanted & D != 0, shift: leaf.shift })
+        let global = last.value & G != 0 && self.cr4 & cr::CR4_PGE != 0;
+        Ok(Translation { page, writable: may_write && wanted & D != 0, shift: leaf.shift, global })
     }
 
     /// Whether the rights allow the access; on success, whether they allow a write too.

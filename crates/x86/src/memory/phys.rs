@@ -212,6 +212,11 @@ impl GuestMemory {
         }
     }
 
+    /// True if the page at `addr` is marked as changed for all who ask: another write tells them nothing.
+    pub(crate) fn is_dirty(&self, addr: GuestPhysAddr) -> bool {
+        self.page_index(addr).is_some_and(|page| self.dirty[page] == changed::ALL)
+    }
+
     /// `page` is about to change, now or later through a fast write tag.
     fn mark_dirty(&mut self, page: usize) {
         let before = std::mem::replace(&mut self.dirty[page], changed::ALL);

@@ -10,9 +10,9 @@
 //! RFLAGS.AC, user, and user with alignment checks; for instructions supervisor and user. An
 //! instruction is looked up when its page is not that of the one before it (so the *fetch page*
 //! below is only a short cut), and when it crosses into a second page, for that one.
-//! MOV to CR3 and
-//! every change of paging mode drop everything, which the architecture allows for global
-//! and PCID-tagged entries too.
+//! Entries are global or belong to a PCID. MOV to CR3 drops those of its PCID, or with bit 63 none, and leaves
+//! the global ones; those of other PCIDs wait in lists (`contexts`). INVLPG drops what the current PCID
+//! and the global entries have for the page. Every change of paging mode drops everything.
 //!
 //! Besides the model, each entry has *fast tags*: a load or store whose address fits one
 //! goes straight to host memory. They are missing where each access must be seen (devices,
@@ -20,6 +20,8 @@
 //! fetches have them too, for engines that follow jumps without leaving translated code. They lie in
 //! arrays of their own ([`FastTables`]) whose layout translated code relies on.
 
+use super::contexts::{Context, Packed};
+use super::large_pages::LargePages;
 use super::phys::GuestMemory;
 use crate::units::GuestPhysAddr;
 
@@ -29,7 +31,7 @@ pub const ENTRIES: usize = 4096;
 pub const DATA_VIEWS: usize = 4;
 /// Number of views.
 pub const VIEWS: usize = 6;
-/// Entries filled since a flush beyond which the next one clears everything at once.
+/// Entries filled since a flush beyond which the next one looks at all entries.
 const MAX_FILLED: usize = 4096;
 
 /// Views of data accesses, see the module's text.
@@ -99,6 +101,8 @@ pub struct ModelEntry {
     pub writable: bool,
     /// log2 of the size of the page it came from: 12, 21, 22 or 30.
     pub shift: u8,
+    /// It is global: the same in all address spaces.
+    pub global: bool,
 }
 
 /// Mark of a valid [`ModelEntry::tag`].
@@ -119,10 +123,17 @@ pub struct Tlb {
     pub(crate) fast: Box<FastTables>,
     pub(crate) model: Box<[[ModelEntry; ENTRIES]; VIEWS]>,
     pub(crate) fetch: FetchPage,
-    /// The entries filled since the last flush, as (view, index), so that a flush costs what was used.
-    pub(crate) filled: Vec<(u8, u16)>,
-    /// Some entry came from a page larger than 4 KiB.
-    pub(crate) has_large: bool,
+    /// The entries that are not global and were filled since the last flush, as (view, index), so that a
+    /// flush costs what was used; and perhaps others.
+    filled: Vec<(u8, u16)>,
+    /// The same for global entries.
+    filled_global: Vec<(u8, u16)>,
+    /// The large pages that entries came from.
+    large: LargePages,
+    /// The entries of other PCIDs, the last that was current last.
+    pub(crate) contexts: Vec<Context>,
+    /// An empty list to be used for the next context.
+    pub(super) spare: Vec<Packed>,
     /// [`GuestMemory::code_epoch`] up to which the fast tags are right.
     pub(crate) code_epoch: u64,
 }
@@ -174,7 +185,10 @@ impl Default for Tlb {
             model: bytemuck::zeroed_box(),
             fetch: FetchPage::default(),
             filled: Vec::new(),
-            has_large: false,
+            filled_global: Vec::new(),
+            large: LargePages::default(),
+            contexts: Vec::new(),
+            spare: Vec::new(),
             code_epoch: 0,
         }
     }
@@ -183,33 +197,73 @@ impl Default for Tlb {
 impl Tlb {
     /// Drops everything.
     pub fn flush(&mut self) {
-        if self.filled.len() > MAX_FILLED {
+        if self.filled.len() > MAX_FILLED || self.filled_global.len() > MAX_FILLED {
             self.fast.clear();
             self.model.as_flattened_mut().fill(ModelEntry::default());
             self.filled.clear();
+            self.filled_global.clear();
         } else {
-            let mut filled = std::mem::take(&mut self.filled);
+            self.drop_local(|_, _| {});
+            let mut filled = std::mem::take(&mut self.filled_global);
             for (view, i) in filled.drain(..) {
                 self.drop_entry(view.into(), i.into());
             }
-            self.filled = filled;
+            self.filled_global = filled;
         }
+        self.contexts.clear();
+        self.large.clear();
         self.fetch = FetchPage::default();
-        self.has_large = false;
     }
 
-    /// INVLPG: drops whatever maps `linear`, the whole of a large page included.
+    /// Drops what is not global of the current PCID.
+    pub fn flush_local(&mut self) {
+        self.fetch = FetchPage::default();
+        self.drop_local(|_, _| {});
+    }
+
+    /// Drops each entry that is not global, after `each` saw it and its view.
+    pub(super) fn drop_local(&mut self, mut each: impl FnMut(u8, &ModelEntry)) {
+        let mut drop_one = |tlb: &mut Tlb, view: u8, i: usize| {
+            let entry = tlb.model[usize::from(view)][i];
+            if entry.tag & VALID != 0 && !entry.global {
+                each(view, &entry);
+                tlb.drop_entry(view.into(), i);
+            }
+        };
+        let mut filled = std::mem::take(&mut self.filled);
+        if filled.len() > MAX_FILLED {
+            (0..VIEWS as u8).for_each(|view| (0..ENTRIES).for_each(|i| drop_one(self, view, i)));
+        } else {
+            filled.iter().for_each(|&(view, i)| drop_one(self, view, i.into()));
+        }
+        filled.clear();
+        self.filled = filled;
+    }
+
+    /// INVLPG: drops whatever maps `linear` here or globally, the whole of a large page included.
     pub fn flush_page(&mut self, linear: u64) {
         self.fetch = FetchPage::default();
+        if self.large.may_hold(linear) {
+            return self.flush_large_page(linear);
+        }
         for view in 0..VIEWS {
             self.drop_entry(view, index(linear));
-            if !self.has_large {
-                continue;
-            }
+        }
+    }
+
+    fn flush_large_page(&mut self, linear: u64) {
+        self.large.clear();
+        for view in 0..VIEWS {
+            self.drop_entry(view, index(linear));
             for i in 0..ENTRIES {
                 let entry = self.model[view][i];
-                if entry.shift > 12 && (entry.tag ^ linear) >> entry.shift == 0 {
+                if entry.shift <= 12 {
+                    continue;
+                }
+                if (entry.tag ^ linear) >> entry.shift == 0 {
                     self.drop_entry(view, i);
+                } else {
+                    self.large.note(entry.tag, entry.shift);
                 }
             }
         }
@@ -241,9 +295,12 @@ impl Tlb {
     /// Puts an entry in; for data without fast tags.
     pub(crate) fn insert(&mut self, view: u8, entry: ModelEntry) {
         let i = index(entry.tag);
-        self.has_large |= entry.shift > 12;
-        if self.filled.len() <= MAX_FILLED {
-            self.filled.push((view, i as u16));
+        if entry.shift > 12 {
+            self.large.note(entry.tag, entry.shift);
+        }
+        let filled = if entry.global { &mut self.filled_global } else { &mut self.filled };
+        if filled.len() <= MAX_FILLED {
+            filled.push((view, i as u16));
         }
         self.drop_entry(view.into(), i);
         self.model[usize::from(view)][i] = entry;
@@ -265,6 +322,15 @@ impl Tlb {
         if write {
             fast.write[i] = page.wrapping_neg();
         }
+    }
+
+    /// What is saved of it: the tables and the contexts.
+    pub(crate) fn saved(&self) -> (&[[ModelEntry; ENTRIES]; VIEWS], &[Context]) {
+        // The fetch page is a short cut to an entry; the rest follows from the entries, too, and
+        // without fast tags any epoch is right.
+        let Tlb { fast: _, model, fetch: _, filled: _, filled_global: _, large: _, contexts, spare: _, code_epoch: _ } =
+            self;
+        (model, contexts)
     }
 
     /// The fast tags, for translated code.

@@ -12,7 +12,7 @@ mod parts;
 mod tlb;
 
 pub use parts::{DebugState, MsrState, SegmentState, TableState, VectorRegisters, X87Registers};
-pub use tlb::TlbState;
+pub use tlb::{ContextState, TlbState};
 
 use crate::flags;
 use crate::memory::paging::PHYS_BITS;

@@ -1,58 +1,95 @@
 //! The saved form of the TLB model: its valid entries, two words each.
 
 use super::{InvalidState, check};
+use crate::memory::contexts::{CONTEXTS, Context, MAX_KEPT, PCID_MASK, Packed};
 use crate::memory::paging::PHYS_MASK;
 use crate::memory::tlb::{ModelEntry, Tlb, VALID, VIEWS, index};
-use crate::units::GuestPhysAddr;
 
 /// The TLB model.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TlbState {
     /// For each valid entry, by view and index: its linear page address with view (bits 2:0),
-    /// writable (bit 3) and log2 of the page size (bits 8:4) in the free bits, then its
+    /// writable (bit 3), log2 of the page size (bits 8:4) and global (bit 9) in the free bits, then its
     /// physical page address.
     #[prost(fixed64, repeated, tag = "1")]
     pub entries: Vec<u64>,
+    /// The entries of PCIDs that are not current, the last that was current last.
+    #[prost(message, repeated, tag = "2")]
+    pub contexts: Vec<ContextState>,
 }
 
-const PAGE: u64 = !0xfff;
+/// The entries of a PCID that is not current.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ContextState {
+    /// The PCID.
+    #[prost(uint32, tag = "1")]
+    pub pcid: u32,
+    /// As [`TlbState::entries`], by linear page address and view; none is global.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub entries: Vec<u64>,
+}
 
 impl TlbState {
     pub(super) fn save(from: &Tlb) -> Self {
-        // The fetch page is a short cut to an entry; the rest follows from the entries, too, and
-        // without fast tags any epoch is right.
-        let Tlb { fast: _, model, fetch: _, filled: _, has_large: _, code_epoch: _ } = from;
+        let (model, contexts) = from.saved();
         let mut entries = Vec::new();
-        for (view, table) in model.iter().enumerate() {
-            for entry in table.iter().filter(|entry| entry.tag & VALID != 0) {
-                let ModelEntry { tag, page, writable, shift } = *entry;
-                let facts = view as u64 | u64::from(writable) << 3 | u64::from(shift) << 4;
-                entries.extend([tag & PAGE | facts, page.0]);
-            }
+        for (view, table) in (0..).zip(model) {
+            let valid = table.iter().filter(|entry| entry.tag & VALID != 0);
+            entries.extend(valid.flat_map(|entry| entry.pack(view)));
         }
-        TlbState { entries }
+        TlbState { entries, contexts: contexts.iter().map(ContextState::save).collect() }
     }
 
     pub(super) fn restore(&self) -> Result<Tlb, InvalidState> {
         let mut tlb = Tlb::default();
-        let (entries, rest) = self.entries.as_chunks::<2>();
+        let (entries, rest) = self.entries.as_chunks();
         check(rest.is_empty(), "TLB")?;
-        for &[word, page] in entries {
-            let view = (word & 7) as u8;
-            let shift = (word >> 4 & 31) as u8;
-            const { assert!(VIEWS <= 8, "three bits hold a view") };
-            check(usize::from(view) < VIEWS, "TLB")?;
-            let free = tlb.model[usize::from(view)][index(word)].tag & VALID == 0;
-            check(free && word & 0xe00 == 0 && matches!(shift, 12 | 21 | 22 | 30), "TLB")?;
-            let entry =
-                ModelEntry { tag: word & PAGE | VALID, page: physical_page(page)?, writable: word & 8 != 0, shift };
+        for &packed in entries {
+            check_entry(packed)?;
+            let (view, entry) = ModelEntry::unpack(packed);
+            check(tlb.model[usize::from(view)][index(entry.tag)].tag & VALID == 0, "TLB")?;
             tlb.insert(view, entry);
+        }
+        check(self.contexts.len() <= CONTEXTS, "TLB")?;
+        for state in &self.contexts {
+            let context = state.restore()?;
+            check(tlb.contexts.iter().all(|other| other.pcid != context.pcid), "TLB")?;
+            tlb.contexts.push(context);
         }
         Ok(tlb)
     }
 }
 
-fn physical_page(page: u64) -> Result<GuestPhysAddr, InvalidState> {
-    check(page & !(PHYS_MASK & PAGE) == 0, "TLB")?;
-    Ok(GuestPhysAddr(page))
+impl ContextState {
+    fn save(from: &Context) -> Self {
+        let Context { pcid, entries } = from;
+        // Their order says only when they were filled, which no guest sees.
+        let mut entries = entries.clone();
+        entries.sort_unstable();
+        ContextState { pcid: (*pcid).into(), entries: entries.into_flattened() }
+    }
+
+    fn restore(&self) -> Result<Context, InvalidState> {
+        let (entries, rest) = self.entries.as_chunks();
+        check(rest.is_empty() && u64::from(self.pcid) <= PCID_MASK, "TLB")?;
+        check(!entries.is_empty() && entries.len() <= MAX_KEPT, "TLB")?;
+        let mut places = Vec::with_capacity(entries.len());
+        for &packed in entries {
+            check_entry(packed)?;
+            let (view, entry) = ModelEntry::unpack(packed);
+            check(!entry.global, "TLB")?;
+            places.push((view, index(entry.tag)));
+        }
+        // In the tables each had a place of its own.
+        places.sort_unstable();
+        check(places.windows(2).all(|two| two[0] != two[1]), "TLB")?;
+        Ok(Context { pcid: self.pcid as u16, entries: entries.to_vec() })
+    }
+}
+
+/// Checks that an entry has a form that one can have.
+fn check_entry([word, page]: Packed) -> Result<(), InvalidState> {
+    let (view, shift) = (word as usize & 7, word >> 4 & 31);
+    check(view < VIEWS && word & 0xc00 == 0 && matches!(shift, 12 | 21 | 22 | 30), "TLB")?;
+    check(page & !(PHYS_MASK & !0xfff) == 0, "TLB")
 }

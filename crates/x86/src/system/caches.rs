@@ -3,6 +3,7 @@
 use super::msr;
 use crate::fault::{Flow, Trap};
 use crate::memory::access::is_canonical;
+use crate::memory::contexts::PCID_MASK;
 use crate::op::{AddressMode, Env, Exec, Op};
 use crate::segment::seg;
 use crate::vcpu::{Vcpu, cr};
@@ -53,9 +54,8 @@ fn invlpg(cpu: &mut Vcpu, _env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     Ok(Flow::Leave)
 }
 
-/// INVPCID. The TLB does not tell PCIDs apart, so that every type but the first drops all.
+/// INVPCID.
 fn invpcid(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
-    const PCID: u64 = 0xfff;
     cpu.require_cpl0()?;
     let raw = cpu.gpr[usize::from(op.r1 & 15)];
     let kind = if cpu.is_64bit() { raw } else { raw & 0xffff_ffff };
@@ -66,16 +66,21 @@ fn invpcid(cpu: &mut Vcpu, env: &mut Env<'_>, op: &Op) -> Result<Flow, Trap> {
     let (tag, linear) = (descriptor as u64, (descriptor >> 64) as u64);
     let one_pcid = kind <= 1;
     let bad = kind > 3
-        || tag & !PCID != 0
+        || tag & !PCID_MASK != 0
         || one_pcid && tag != 0 && cpu.cr4 & cr::CR4_PCIDE == 0
         || kind == 0 && !is_canonical(linear);
     if bad {
         return Err(cpu.gp0());
     }
-    if kind == 0 {
-        cpu.tlb.flush_page(linear);
-    } else {
-        cpu.tlb.flush();
+    let pcid = tag as u16;
+    let current = pcid == cpu.pcid();
+    match kind {
+        0 if current => cpu.tlb.flush_page(linear),
+        0 => cpu.tlb.flush_page_elsewhere(pcid, linear),
+        1 if current => cpu.tlb.flush_local(),
+        1 => cpu.tlb.flush_elsewhere(pcid),
+        2 => cpu.tlb.flush(),
+        _ => cpu.tlb.flush_all_local(),
     }
     Ok(Flow::Leave)
 }

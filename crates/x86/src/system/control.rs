@@ -42,7 +42,7 @@ const CR4_DEFINED: u64 = cr::CR4_VME
     | cr::CR4_OSXSAVE
     | cr::CR4_SMEP
     | cr::CR4_SMAP;
-/// CR3 bit 63 of the source: with CR4.PCIDE, entries of the PCID may stay. Here they go anyway.
+/// CR3 bit 63 of the source: with CR4.PCIDE, the TLB's entries of the PCID stay.
 const CR3_NO_FLUSH: u64 = 1 << 63;
 const LMSW_BITS: u64 = cr::CR0_PE | cr::CR0_MP | cr::CR0_EM | cr::CR0_TS;
 
@@ -120,20 +120,22 @@ impl Vcpu {
             && (value & XCR0_AVX == 0 || value & XCR0_SSE != 0)
     }
 
-    /// Loads CR3, as MOV to CR3 does at privilege level 0, and empties the TLB.
+    /// Loads CR3, as MOV to CR3 does at privilege level 0, with its effects on the TLB.
     ///
     /// # Errors
     /// #GP(0) for reserved bits, in CR3 or in the PDPTEs.
     pub fn write_cr3(&mut self, env: &mut Env<'_>, value: u64) -> Result<(), Trap> {
-        let new = if self.cr4 & cr::CR4_PCIDE != 0 { value & !CR3_NO_FLUSH } else { value };
+        let no_flush = if self.cr4 & cr::CR4_PCIDE != 0 { CR3_NO_FLUSH } else { 0 };
+        let new = value & !no_flush;
         if new >> PHYS_BITS != 0 {
             return Err(self.gp0());
         }
         if self.cr0 & cr::CR0_PG != 0 && self.cr4 & cr::CR4_PAE != 0 && !self.long_mode() {
             self.load_pdptes(env.mem, new)?;
         }
+        let before = self.pcid();
         self.cr3 = new;
-        self.tlb.flush();
+        self.switch_context(env.mem, before, value & no_flush == 0);
         Ok(())
     }
 

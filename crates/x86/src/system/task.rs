@@ -210,7 +210,7 @@ impl Vcpu {
             self.load_pdptes(env.mem, cr3)?;
         }
         self.cr3 = cr3;
-        self.tlb.flush();
+        self.tlb.flush_local();
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod flags;
 mod msrs;
 mod ports;
 mod save;
+mod tlb;
 
 use crate::bus::{Bus, Signals};
 use crate::fault::{Exception, Flow, vector};

@@ -9,7 +9,11 @@ use prost::Message;
 fn busy() -> Rig {
     let mut rig = Rig::new(Code::Long64, 0);
     rig.cpu.gpr[3] = 0x8000;
-    rig.run(&[0x0f, 0x01, 0x03]).unwrap();
+    rig.mov_cr(4, rig.cpu.cr4 | cr::CR4_PCIDE).unwrap();
+    for pcid in [1, 2] {
+        rig.mov_cr(3, rig.cpu.cr3 & !0xfff | pcid).unwrap();
+        rig.run(&[0x0f, 0x01, 0x03]).unwrap();
+    }
     let cpu = &mut rig.cpu;
     for (i, register) in cpu.gpr[..16].iter_mut().enumerate() {
         *register = 0x0101_0101_0101_0101 * i as u64;
@@ -39,7 +43,9 @@ fn a_restored_vcpu_saves_the_same() {
     assert_eq!(other.mode, rig.cpu.mode);
     assert_eq!(state.tlb.entries.len(), 2);
     assert_eq!(other.tlb.model, rig.cpu.tlb.model);
-    assert!(other.tlb.has_large);
+    assert_eq!(state.tlb.contexts.len(), 1);
+    other.tlb.flush_page(0x9000);
+    assert!(other.save().tlb.entries.is_empty(), "another part of the same large page");
 }
 
 #[test]
@@ -55,7 +61,7 @@ fn lazy_flags_do_not_show() {
 fn a_hostile_state_is_refused_and_changes_nothing() {
     let good = busy().cpu.save();
     type Case = (&'static str, fn(&mut CpuState));
-    let cases: [Case; 20] = [
+    let cases: [Case; 25] = [
         ("gpr", |s| s.gpr.truncate(15)),
         ("count", |s| s.count = u64::MAX),
         ("count", |s| s.count = u64::MAX / 8),
@@ -76,6 +82,11 @@ fn a_hostile_state_is_refused_and_changes_nothing() {
         ("model-specific registers", |s| s.msrs.pat = 2),
         ("TLB", |s| s.tlb.entries.extend_from_within(..)),
         ("TLB", |s| s.tlb.entries[1] = 1 << 50),
+        ("TLB", |s| s.tlb.contexts[0].pcid = 0x1000),
+        ("TLB", |s| s.tlb.contexts.extend_from_within(..)),
+        ("TLB", |s| s.tlb.contexts[0].entries.clear()),
+        ("TLB", |s| s.tlb.contexts[0].entries.extend_from_within(..)),
+        ("TLB", |s| s.tlb.contexts[0].entries[0] |= 1 << 9),
     ];
     for (what, spoil) in cases {
         let mut bad = good.clone();

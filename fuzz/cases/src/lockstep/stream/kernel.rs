@@ -26,13 +26,17 @@ impl Writer<'_> {
             }
             1 => self.a.btc(qword_ptr(rax), 63)?,
             2 => self.a.and(qword_ptr(rax), !0x60)?,
-            3 => self.a.or(qword_ptr(rax), 0x7)?,
+            3 => {
+                // Present for all, and sometimes global.
+                let bits = self.rng.pick(&[7, 0x107]);
+                self.a.or(qword_ptr(rax), bits)?;
+            }
             _ => {
                 let bit = self.rng.pick(&[1, 2, 2, 4, 0x20, 0x40, 0x60]);
                 self.a.xor(qword_ptr(rax), bit)?;
             }
         }
-        match self.rng.below(4) {
+        match self.rng.below(6) {
             0 => {
                 let linear = self.rng.pick(&[0, world::ALIAS, world::HIGH]) + (page << 12);
                 self.a.mov(r10, linear)?;
@@ -42,8 +46,37 @@ impl Writer<'_> {
                 self.a.mov(r10, cr3)?;
                 self.a.mov(cr3, r10)
             }
+            2 => {
+                self.switch_context()?;
+                self.touch(page)
+            }
+            3 => self.invalidate_context(page),
             _ => self.touch(page),
         }
+    }
+
+    /// Loads CR3 with a PCID, if the CPU has them on; with bit 63 or without.
+    fn switch_context(&mut self) -> Result<(), IcedError> {
+        let pcid = self.rng.below(4) as i32;
+        self.a.mov(r10, cr3)?;
+        self.a.and(r10, !0xfff)?;
+        self.a.or(r10, pcid)?;
+        if self.rng.one_in(2) {
+            self.a.bts(r10, 63)?;
+        }
+        self.a.mov(cr3, r10)
+    }
+
+    /// INVPCID of some type, for the page just changed.
+    fn invalidate_context(&mut self, page: u64) -> Result<(), IcedError> {
+        let linear = self.rng.pick(&[0, world::ALIAS, world::HIGH]) + (page << 12);
+        let (kind, pcid) = (self.rng.below(4) as u32, self.rng.below(4) as i32);
+        self.a.mov(r10, linear)?;
+        self.a.push(r10)?;
+        self.a.push(pcid)?;
+        self.a.mov(r10d, kind)?;
+        self.a.invpcid(r10, xmmword_ptr(rsp))?;
+        self.a.lea(rsp, rsp + 16)
     }
 
     /// Uses the page just changed, by the TLB's old entry if there is one.
