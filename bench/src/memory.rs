@@ -4,7 +4,8 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-/// Resident memory of a machine's process without its guest's RAM.
+/// Resident memory of a machine's process without its guest's RAM. A page that is mapped twice, as translated code is, counts
+/// once: what is added up is the proportional set size.
 ///
 /// # Errors
 /// If no mapping can be the RAM.
@@ -26,7 +27,7 @@ fn has_ended(error: &std::io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| gone.iter().any(|errno| errno.raw_os_error() == number))
 }
 
-/// The sum of `Rss` over all mappings but RAM, in the format of proc_pid_smaps(5). RAM is what is large enough for it,
+/// The sum of `Pss` over all mappings but RAM, in the format of proc_pid_smaps(5). RAM is what is large enough for it,
 /// and of several such the one that is used most.
 fn beside_ram_kib(smaps: &str, ram_kib: u64) -> Option<u64> {
     let field = |line: &str, name: &str| -> Option<u64> {
@@ -36,7 +37,7 @@ fn beside_ram_kib(smaps: &str, ram_kib: u64) -> Option<u64> {
     for line in smaps.lines() {
         if let Some(kib) = field(line, "Size:") {
             size = kib;
-        } else if let Some(kib) = field(line, "Rss:") {
+        } else if let Some(kib) = field(line, "Pss:") {
             all += kib;
             if size >= ram_kib {
                 ram = ram.max(Some(kib));
@@ -52,9 +53,9 @@ mod tests {
 
     #[test]
     fn ram_is_what_is_large_enough_and_used_most() {
-        let smaps = "1000-2000 rw-p 0 0:0 0 [heap]\nSize:  400 kB\nRss:  300 kB\nPss: 1 kB\n\
-                     2000-9000 rw-s 0 0:1 7 /memfd:ram (deleted)\nSize:  4096 kB\nRss:  2000 kB\n\
-                     a000-b000 ---p 0 0:0 0\nSize:  99999 kB\nRss:  100 kB\n";
+        let smaps = "1000-2000 rw-p 0 0:0 0 [heap]\nSize:  400 kB\nRss:  600 kB\nPss:  300 kB\n\
+                     2000-9000 rw-s 0 0:1 7 /memfd:ram (deleted)\nSize:  4096 kB\nPss:  2000 kB\n\
+                     a000-b000 ---p 0 0:0 0\nSize:  99999 kB\nPss:  100 kB\n";
         assert_eq!(beside_ram_kib(smaps, 4096), Some(400));
         assert_eq!(beside_ram_kib(smaps, 1 << 20), None);
     }

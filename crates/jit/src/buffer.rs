@@ -6,8 +6,6 @@ use rustix::mm::{self, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
-/// Bytes of translated code at most; then everything is dropped and translated again.
-pub const CODE_BYTES: usize = 32 << 20;
 /// Entries of the jump cache; its index is the low 16 bits of a physical address.
 pub const JUMPS: usize = 1 << 16;
 /// Offset from the start of the code to the jump cache's keys.
@@ -22,6 +20,8 @@ pub struct CodeBuffer {
     /// Start of the reservation: the jump cache, then the executable mapping.
     start: *mut c_void,
     write: *mut c_void,
+    /// Bytes of code that fit.
+    code_bytes: usize,
     used: u32,
 }
 
@@ -29,26 +29,27 @@ pub struct CodeBuffer {
 unsafe impl Send for CodeBuffer {}
 
 impl CodeBuffer {
-    /// Maps the buffer; its pages take up memory when first used.
+    /// Maps a buffer for at most so many bytes of code (a gigabyte would be fine, 2 GB too far to jump); its pages take
+    /// up memory when first used.
     ///
     /// # Errors
     /// The host's, if it gives no memory or forbids executable mappings.
-    pub fn new() -> std::io::Result<CodeBuffer> {
+    pub fn new(code_bytes: usize) -> std::io::Result<CodeBuffer> {
         let (rw, shared) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
         let private = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a fresh anonymous mapping; nobody else knows its address.
-        let start = unsafe { mm::mmap_anonymous(null_mut(), JUMP_BYTES + CODE_BYTES, ProtFlags::empty(), private) }?;
-        let mut buffer = CodeBuffer { start, write: null_mut(), used: 0 };
+        let start = unsafe { mm::mmap_anonymous(null_mut(), JUMP_BYTES + code_bytes, ProtFlags::empty(), private) }?;
+        let mut buffer = CodeBuffer { start, write: null_mut(), code_bytes, used: 0 };
         // SAFETY: the part lies within the reservation, which nothing uses yet.
         unsafe { mm::mprotect(start, JUMP_BYTES, MprotectFlags::READ | MprotectFlags::WRITE) }?;
         // SAFETY: a fresh anonymous mapping.
-        buffer.write = unsafe { mm::mmap_anonymous(null_mut(), CODE_BYTES, rw, shared) }?;
+        buffer.write = unsafe { mm::mmap_anonymous(null_mut(), code_bytes, rw, shared) }?;
         let execute = buffer.execute().cast_mut().cast();
         // SAFETY: an old size of zero leaves the shared mapping as it is and maps its pages again, here
         // over a part of the reservation that is ours and holds nothing.
-        unsafe { mm::mremap_fixed(buffer.write, 0, CODE_BYTES, MremapFlags::MAYMOVE, execute) }?;
+        unsafe { mm::mremap_fixed(buffer.write, 0, code_bytes, MremapFlags::MAYMOVE, execute) }?;
         // SAFETY: the second mapping is ours and nothing reads or writes through it yet.
-        unsafe { mm::mprotect(execute, CODE_BYTES, MprotectFlags::READ | MprotectFlags::EXEC) }?;
+        unsafe { mm::mprotect(execute, code_bytes, MprotectFlags::READ | MprotectFlags::EXEC) }?;
         Ok(buffer)
     }
 
@@ -64,7 +65,7 @@ impl CodeBuffer {
 
     /// True if `len` more bytes do not fit.
     pub fn is_full(&self, len: usize) -> bool {
-        self.used as usize + len > CODE_BYTES
+        self.used as usize + len > self.code_bytes
     }
 
     /// Forgets all code behind `offset`.
@@ -133,9 +134,9 @@ impl Drop for CodeBuffer {
         // SAFETY: both mappings are this value's own, and no code of them runs. An address space that
         // cannot be given back does no harm, so that the results do not matter.
         unsafe {
-            let _kept = mm::munmap(self.start, JUMP_BYTES + CODE_BYTES);
+            let _kept = mm::munmap(self.start, JUMP_BYTES + self.code_bytes);
             if !self.write.is_null() {
-                let _kept = mm::munmap(self.write, CODE_BYTES);
+                let _kept = mm::munmap(self.write, self.code_bytes);
             }
         }
     }

@@ -18,29 +18,45 @@ use x86::op::Env;
 use x86::vcpu::CodeSize;
 use x86::{GuestPhysAddr, InsnCount, Vcpu};
 
-/// What is translated, and when.
+/// What is translated, when, and how much of it is kept: when a limit is reached, everything is dropped. None of it is
+/// seen by a guest.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// How often a block is interpreted before it is translated.
     pub cold_runs: u8,
     /// Instructions in a block at most.
     pub max_block: usize,
+    /// Bytes of host code; room for a few large blocks is there in any case.
+    pub code_bytes: usize,
+    /// Blocks, those counted that were dropped since.
+    pub blocks: usize,
+    /// Instructions that may be handed over to the interpreter's code; one block may exceed it.
+    pub sites: usize,
+    /// Jumps that may be linked, likewise.
+    pub links: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { cold_runs: 4, max_block: 64 }
+        let (cold_runs, max_block) = (4, 64);
+        Policy { cold_runs, max_block, code_bytes: 16 << 20, blocks: 1 << 17, sites: 1 << 17, links: 1 << 18 }
+    }
+}
+
+impl Policy {
+    /// All code is translated when it is first met, in blocks of at most `instructions`: slower, but what it does at the
+    /// first step is done by translated code. For tests.
+    pub fn eager(instructions: usize) -> Self {
+        Policy { cold_runs: 0, max_block: instructions, ..Policy::default() }
     }
 }
 
 /// Blocks that are remembered in front of the table.
 const RECENT: usize = 4096;
-/// Instructions that may be handed over at most; then everything is dropped.
-const MAX_SITES: usize = 1 << 18;
-/// Jumps that may be linked at most, likewise.
-const MAX_LINKS: usize = 1 << 19;
 /// Room that the largest block needs.
 const MAX_BLOCK_BYTES: usize = 64 << 10;
+/// The shared code and a few blocks.
+const LEAST_CODE_BYTES: usize = 2 * MAX_BLOCK_BYTES;
 
 /// A translated block.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +115,7 @@ impl Cache {
     /// If the host cannot run translated code.
     pub fn new(policy: Policy) -> Result<Cache, HostError> {
         let host = Host::detect()?;
-        let mut buffer = CodeBuffer::new()?;
+        let mut buffer = CodeBuffer::new(policy.code_bytes.max(LEAST_CODE_BYTES))?;
         let mut asm = Asm::new(0);
         let thunks = thunks::emit(&mut asm);
         buffer.append(&asm.bytes);
@@ -109,7 +125,7 @@ impl Cache {
             host,
             thunks,
             start,
-            table: Table::new(),
+            table: Table::new(policy.blocks),
             recent: vec![(0, 0); RECENT],
             blocks: Vec::new(),
             sites: Vec::new(),
@@ -135,6 +151,11 @@ impl Cache {
         self.pages.clear();
     }
 
+    /// How often everything was dropped, the beginning counted.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The block at `at` if it is translated, or hot enough to be translated now.
     fn find(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
         let key = key(at, cpu.mode.view);
@@ -158,7 +179,8 @@ impl Cache {
     }
 
     fn translate(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
-        let full = self.sites.len() > MAX_SITES || self.links.len() > MAX_LINKS || self.table.is_full();
+        let full =
+            self.sites.len() >= self.policy.sites || self.links.len() >= self.policy.links || self.table.is_full();
         if full || self.buffer.is_full(MAX_BLOCK_BYTES) {
             self.clear();
         }

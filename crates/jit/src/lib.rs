@@ -14,7 +14,8 @@ mod table;
 mod thunks;
 mod translate;
 
-use cache::{Cache, Policy};
+use cache::Cache;
+pub use cache::Policy;
 use x86::{Bus, Engine, Exit, GuestMemory, InsnCount, Interpreter, Vcpu};
 
 /// Why this host cannot run the translator.
@@ -40,17 +41,28 @@ impl Translator {
     /// # Errors
     /// If the host's CPU lacks what translated code needs, or gives no executable memory.
     pub fn new() -> Result<Self, HostError> {
-        Ok(Translator { interpreter: Interpreter::beside_accelerator(), cache: Cache::new(Policy::default())? })
+        Self::with_policy(Policy::default())
     }
 
-    /// One that translates all code when it is first met, in blocks of at most `instructions`: slower, but
-    /// what it does at the first step is done by translated code. For tests.
+    /// With a policy of one's own, for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_policy(policy: Policy) -> Result<Self, HostError> {
+        Ok(Translator { interpreter: Interpreter::beside_accelerator(), cache: Cache::new(policy)? })
+    }
+
+    /// With [`Policy::eager`].
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn eager(instructions: usize) -> Result<Self, HostError> {
-        let cache = Cache::new(Policy { cold_runs: 0, max_block: instructions })?;
-        Ok(Translator { interpreter: Interpreter::beside_accelerator(), cache })
+        Self::with_policy(Policy::eager(instructions))
+    }
+
+    /// How often everything was dropped because a limit of the policy was reached, or at [`Engine::forget`].
+    pub fn times_dropped(&self) -> u64 {
+        self.cache.generation() - 1
     }
 }
 

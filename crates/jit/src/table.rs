@@ -1,9 +1,5 @@
 //! The table of blocks by name, and how often names that are not in it were asked for.
 
-/// Places; a power of two.
-const PLACES: usize = 1 << 18;
-/// Names entered at most before the table must be cleared.
-const MAX_ENTERED: usize = PLACES / 2;
 /// Counters of names; names may share one, which only makes them look hotter.
 const HEATS: usize = 1 << 16;
 
@@ -12,10 +8,12 @@ const REMOVED: u64 = u64::MAX;
 
 /// See the module's text.
 pub struct Table {
-    /// Name and value; names are not 0.
+    /// Name and value; names are not 0. A power of two of them, twice as many as may be entered.
     places: Vec<(u64, u32)>,
     heat: Vec<u8>,
     entered: usize,
+    /// Names entered at most before the table must be cleared.
+    most: usize,
 }
 
 const fn hash(key: u64) -> usize {
@@ -23,9 +21,10 @@ const fn hash(key: u64) -> usize {
 }
 
 impl Table {
-    /// Empty.
-    pub fn new() -> Table {
-        Table { places: vec![(0, 0); PLACES], heat: vec![0; HEATS], entered: 0 }
+    /// Empty, for `most` names (at least 1).
+    pub fn new(most: usize) -> Table {
+        let most = most.max(1);
+        Table { places: vec![(0, 0); 2 * most.next_power_of_two()], heat: vec![0; HEATS], entered: 0, most }
     }
 
     /// Takes everything out; what was hot stays hot.
@@ -36,16 +35,17 @@ impl Table {
 
     /// True if nothing more can be entered.
     pub fn is_full(&self) -> bool {
-        self.entered >= MAX_ENTERED
+        self.entered >= self.most
     }
 
     fn place(&self, key: u64) -> Option<usize> {
-        let mut i = hash(key) % PLACES;
+        let mask = self.places.len() - 1;
+        let mut i = hash(key) & mask;
         while self.places[i].0 != 0 {
             if self.places[i].0 == key {
                 return Some(i);
             }
-            i = (i + 1) % PLACES;
+            i = (i + 1) & mask;
         }
         None
     }
@@ -58,9 +58,10 @@ impl Table {
     /// Enters a name that is not there.
     pub fn enter(&mut self, key: u64, value: u32) {
         assert!(!self.is_full(), "ask first");
-        let mut i = hash(key) % PLACES;
+        let mask = self.places.len() - 1;
+        let mut i = hash(key) & mask;
         while self.places[i].0 != 0 {
-            i = (i + 1) % PLACES;
+            i = (i + 1) & mask;
         }
         self.places[i] = (key, value);
         self.entered += 1;
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn names_are_found_until_they_are_removed() {
-        let mut table = Table::new();
+        let mut table = Table::new(5000);
         for key in 1..5000u64 {
             table.enter(key << 6, key as u32);
         }

@@ -6,7 +6,7 @@
 use fuzz_cases::lockstep::compare::Pair;
 use fuzz_cases::lockstep::crossing::Crossings;
 use fuzz_cases::lockstep::engines::{
-    interpreter, translator, translator_in_short_blocks, translator_missing, warming_translator,
+    CRAMPED, interpreter, translator, translator_in_short_blocks, translator_missing, warming_translator,
 };
 use fuzz_cases::lockstep::flags::FlagPairs;
 use fuzz_cases::lockstep::run::{Event, Manner, NewEngine, Start};
@@ -181,6 +181,25 @@ fn exhaustion(engine: NewEngine, steps: u64) {
     held.finish();
 }
 
+/// Guests of all kinds, those that rewrite their code above all, on translators with little room.
+fn cramped(short: u64) {
+    for kind in CRAMPED {
+        for (mix, name) in [(ORDINARY, "ordinary"), (REWRITING, "rewriting"), (KERNEL, "kernel")] {
+            let streams = Streams::new(V3, 64);
+            let name = format!("{name} streams, {}", kind.name);
+            hold(&name, kind.new, short, &[100, 101, 900, 1511], |number| Some(streams.draw(number, mix)));
+        }
+        let name = format!("functions, {}", kind.name);
+        hold(&name, kind.new, short, &[1000, 5001], |number| Some(program::functions(V3, number)));
+        let name = format!("making code for ever, {}", kind.name);
+        let checks = [2000, 20_000];
+        hold(&name, kind.new, short / 4 + 1, &checks, |number| Some(jitting::forever(V2, number)));
+        let dropped = kind.dropped.load(std::sync::atomic::Ordering::Relaxed);
+        println!("{}: dropped everything {dropped} times", kind.name);
+        assert!(number("CHRONOVISOR_CASE").is_some() || dropped > 20, "{}: {dropped} times", kind.name);
+    }
+}
+
 /// Runs `test` on the translator, if this host can.
 fn translated(test: impl FnOnce(NewEngine)) {
     match translator_missing() {
@@ -246,6 +265,11 @@ fn every_form_across_a_page_on_the_translator() {
 #[test]
 fn no_room_left_in_the_translator() {
     translated(|engine| exhaustion(engine, 3_000_000));
+}
+
+#[test]
+fn little_room_in_the_translator() {
+    translated(|_| cramped(12));
 }
 
 #[test]
