@@ -74,6 +74,11 @@ fn code_that_writes_code() {
 }
 
 #[test]
+fn every_kind_of_store_into_hot_code() {
+    BareGuest::new("rewrite").check();
+}
+
+#[test]
 fn several_vcpus() {
     for vcpus in [2, 3, 4] {
         BareGuest::new("smp").vcpus(vcpus).check();
