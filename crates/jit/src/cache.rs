@@ -65,10 +65,19 @@ pub struct Block {
     pub at: GuestPhysAddr,
     /// The data view it was made for.
     pub view: u8,
+    /// It is the careful translation, see [`translate`].
+    pub careful: bool,
     /// Its number of instructions; 0 if it cannot be translated.
     pub len: u16,
     /// Offset of its code.
     pub code: u32,
+}
+
+impl Block {
+    /// Its name.
+    fn key(&self) -> u64 {
+        key(self.at, self.view) | if self.careful { CAREFUL } else { 0 }
+    }
 }
 
 /// A jump within a page to a block that may not exist yet.
@@ -78,6 +87,8 @@ pub struct Link {
     pub place: u32,
     /// The target's physical address.
     pub target: GuestPhysAddr,
+    /// Its careful translation is meant.
+    pub careful: bool,
 }
 
 /// See the module's text.
@@ -102,6 +113,9 @@ pub struct Cache {
 
 /// What is added to a physical address and view to name a block: no name is 0.
 pub const KEY_BIAS: u64 = 4;
+
+/// Mark in the name of a careful translation; no physical address reaches there.
+const CAREFUL: u64 = 1 << 63;
 
 /// Name of a block.
 pub const fn key(at: GuestPhysAddr, view: u8) -> u64 {
@@ -174,11 +188,19 @@ impl Cache {
                 Some(id)
             }
             Some(_) => None,
-            None => self.translate(cpu, env, at),
+            None => self.translate(cpu, env, at, false),
         }
     }
 
-    fn translate(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
+    /// The careful translation of the block at `at`, made now if it is not there: what leads to it is hot.
+    fn find_careful(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr) -> Option<u32> {
+        match self.table.get(key(at, cpu.mode.view) | CAREFUL) {
+            Some(id) => (self.blocks[id as usize].len > 0).then_some(id),
+            None => self.translate(cpu, env, at, true),
+        }
+    }
+
+    fn translate(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>, at: GuestPhysAddr, careful: bool) -> Option<u32> {
         let full =
             self.sites.len() >= self.policy.sites || self.links.len() >= self.policy.links || self.table.is_full();
         if full || self.buffer.is_full(MAX_BLOCK_BYTES) {
@@ -190,6 +212,7 @@ impl Cache {
                 at,
                 view: cpu.mode.view,
                 model: cpu.model,
+                careful,
                 id,
                 max_block: self.policy.max_block,
                 thunks: self.thunks,
@@ -200,14 +223,14 @@ impl Cache {
         });
         let Some(Translation { code, entry, len, bytes }) = translation else {
             // Remembered, so that it is not tried again.
-            self.add(Block { at, view: cpu.mode.view, len: 0, code: 0 });
+            self.add(Block { at, view: cpu.mode.view, careful, len: 0, code: 0 });
             return None;
         };
         self.buffer.append(&code);
         if env.mem.note_code(at, u64::from(bytes)) {
             cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
         }
-        self.add(Block { at, view: cpu.mode.view, len, code: entry });
+        self.add(Block { at, view: cpu.mode.view, careful, len, code: entry });
         Some(id)
     }
 
@@ -215,7 +238,7 @@ impl Cache {
         let id = self.blocks.len() as u32;
         self.blocks.push(block);
         self.pages.entry(block.at.0 >> 12).or_default().push(id);
-        self.table.enter(key(block.at, block.view), id);
+        self.table.enter(block.key(), id);
     }
 
     /// Runs translated code from block `id` on. `None` if the interpreter is to go on at RIP.
@@ -240,7 +263,12 @@ impl Cache {
                     let link = self.links[named as usize];
                     cpu.rip = context.page_rip | link.target.0 & 0xfff;
                     let generation = self.generation;
-                    if let Some(target) = self.find(cpu, env, link.target) {
+                    let target = if link.careful {
+                        self.find_careful(cpu, env, link.target)
+                    } else {
+                        self.find(cpu, env, link.target)
+                    };
+                    if let Some(target) = target {
                         // Everything may have been dropped to make room.
                         if generation == self.generation {
                             self.buffer.patch_jump(link.place, self.blocks[target as usize].code);
@@ -323,7 +351,7 @@ impl Accelerator for Cache {
     fn drop_page(&mut self, page: u64) {
         for id in self.pages.remove(&page).unwrap_or_default() {
             let block = self.blocks[id as usize];
-            let key = key(block.at, block.view);
+            let key = block.key();
             self.buffer.clear_jump(block.at.0, key);
             self.table.remove(key);
             self.recent[(key ^ key >> 13) as usize % RECENT].0 = 0;

@@ -77,6 +77,13 @@ pub const VECTORS: Mem = Mem::base(RSP, 140);
 pub const HOST_MXCSR: Mem = Mem::base(RSP, 148);
 /// Mask of all bits but RFLAGS.IF.
 pub const IF_MASK: Mem = Mem::base(RSP, 156);
+/// Places for what the accesses of a span share.
+pub const SPANS: usize = 13;
+/// Such a place: below the frame, where signal handlers leave 128 bytes alone. It keeps its value until
+/// the interpreter's code is called.
+pub const fn span(slot: u8) -> Mem {
+    Mem::base(RSP, -20 - 8 * slot as i32)
+}
 /// Bytes of the frame, from an aligned address down.
 pub const FRAME_BYTES: i32 = 192;
 /// What is added to that to make RSP.

@@ -4,7 +4,7 @@ use super::emitter::{Emitter, register};
 use super::memory::Access;
 use super::plain::{Use, any_live, bare, set_memory};
 use super::{Emitted, Untranslated, liveness};
-use crate::asm::{R10, R11, RAX, RCX};
+use crate::asm::{R10, RAX, RCX};
 use crate::layout::{PLACES, Place};
 use iced_x86::{Code, Mnemonic, OpKind, RflagsBits};
 
@@ -69,13 +69,11 @@ impl Emitter<'_> {
             self.asm.op_reg(bytes == 8, &[0x8b], RCX, held);
             return Ok(());
         }
-        let site = self.site();
-        let address = self.address()?;
-        self.check(address, bytes, Access::Read, site);
+        let operand = self.operand(bytes, Access::Read, false)?;
         let mut host = bare(&insn);
         host.set_code(if bytes == 8 { Code::Mov_r64_rm64 } else { Code::Mov_r32_rm32 });
         host.set_op0_register(register(RCX, bytes));
-        set_memory(&mut host, address, Some(R11));
+        set_memory(&mut host, operand);
         self.encode(&host)
     }
 }

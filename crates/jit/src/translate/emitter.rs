@@ -1,5 +1,6 @@
 //! What all translations are made with: the block's frame of code, sites, registers, addresses.
 
+use super::spans::{Share, Shares};
 use super::{Emitted, Item, Place, Untranslated};
 use crate::asm::{Asm, Mem, R10, R11, R15, RCX};
 use crate::cache::Link;
@@ -13,6 +14,15 @@ pub struct SideExit {
     pub place: u32,
     /// The jump, and its position in the block.
     pub item: Item,
+    pub idx: u16,
+}
+
+/// A check of a span that failed, likewise.
+pub struct Failure {
+    /// Place of the jump's distance.
+    pub place: u32,
+    /// Offset in the page of the instruction that checks, and its position in the block.
+    pub off: u16,
     pub idx: u16,
 }
 
@@ -32,6 +42,10 @@ pub struct Emitter<'a> {
     pub sites: &'a mut Vec<Site>,
     pub links: &'a mut Vec<Link>,
     pub side_exits: Vec<SideExit>,
+    pub failures: Vec<Failure>,
+    pub shares: Shares,
+    /// What the instruction's access shares, until it is translated.
+    pub share: Option<Share>,
     encoder: Encoder,
 }
 
@@ -121,7 +135,13 @@ pub fn register(number: u8, bytes: usize) -> Register {
 
 impl<'a> Emitter<'a> {
     /// For the block of `items`, which are not none.
-    pub fn new(at: &'a Place, items: &[Item], sites: &'a mut Vec<Site>, links: &'a mut Vec<Link>) -> Self {
+    pub fn new(
+        at: &'a Place,
+        items: &[Item],
+        shares: Shares,
+        sites: &'a mut Vec<Site>,
+        links: &'a mut Vec<Link>,
+    ) -> Self {
         Emitter {
             asm: Asm::new(at.origin),
             at,
@@ -133,6 +153,9 @@ impl<'a> Emitter<'a> {
             sites,
             links,
             side_exits: Vec::new(),
+            failures: Vec::new(),
+            shares,
+            share: None,
             encoder: Encoder::new(64),
         }
     }
@@ -172,17 +195,26 @@ impl<'a> Emitter<'a> {
     /// The next instruction.
     pub fn begin(&mut self, item: &Item, idx: u16, live: u32) {
         (self.item, self.idx, self.live) = (*item, idx, live);
+        self.share = self.shares.of[usize::from(idx)];
     }
 
     /// Translates the instruction, or has the interpreter's code called.
     ///
     /// # Errors
-    /// If liveness counted on a translation and there is none.
+    /// If liveness or a span counted on a translation and there is none.
     pub fn instruction(&mut self) -> Emitted {
         let (bytes, sites, links, exits) =
             (self.asm.bytes.len(), self.sites.len(), self.links.len(), self.side_exits.len());
-        if self.translated().is_err() {
-            if super::liveness::stays(&self.item) && self.live != super::liveness::ALL {
+        // Behind code of the interpreter's, nothing is known of what a span checked.
+        let open = self.shares.open[usize::from(self.idx)];
+        let shares = self.share.is_some();
+        let done = self.translated();
+        if shares && self.share.is_some() {
+            return Err(Untranslated);
+        }
+        if done.is_err() {
+            let counted_on = super::liveness::stays(&self.item) && self.live != super::liveness::ALL;
+            if counted_on || open || shares {
                 return Err(Untranslated);
             }
             self.asm.bytes.truncate(bytes);
@@ -192,7 +224,7 @@ impl<'a> Emitter<'a> {
             self.call_interpreter();
         }
         // Behind a jump nothing goes on.
-        if !jumps(&self.item.insn) {
+        if !open && !jumps(&self.item.insn) {
             let here = self.asm.here();
             for site in &mut self.sites[sites..] {
                 site.resume = here;
@@ -307,6 +339,21 @@ impl<'a> Emitter<'a> {
     /// The effective address of the memory operand: in `to`, or in the guest's base register itself. Uses
     /// R10 and R11.
     pub fn effective_address(&mut self, to: u8, truncated: bool) -> Result<u8, Untranslated> {
+        let mem = self.effective_operand()?;
+        if let (Mem { base: Some(base), index: None, disp: 0, .. }, false) = (mem, truncated) {
+            return Ok(base);
+        }
+        if truncated {
+            self.asm.lea32(to, mem);
+        } else {
+            self.asm.lea(to, mem);
+        }
+        Ok(to)
+    }
+
+    /// The memory operand in terms of host registers, guest registers that lie in the frame loaded into R10
+    /// and R11; a linear address if segments begin at 0.
+    pub fn effective_operand(&mut self) -> Result<Mem, Untranslated> {
         use x86::vcpu::{GPR_PAGE_RIP, GPR_ZERO};
         let op = self.item.op;
         let Ok(disp) = i32::try_from(op.disp) else { return Err(Untranslated) };
@@ -322,16 +369,7 @@ impl<'a> Emitter<'a> {
             GPR_ZERO => None,
             _ => Some((self.gpr(op.index, R11), op.scale)),
         };
-        if let (Some(base), None, 0, false) = (base, index, disp, truncated) {
-            return Ok(base);
-        }
-        let mem = Mem { base, index, disp, gs: false };
-        if truncated {
-            self.asm.lea32(to, mem);
-        } else {
-            self.asm.lea(to, mem);
-        }
-        Ok(to)
+        Ok(Mem { base, index, disp, gs: false })
     }
 }
 

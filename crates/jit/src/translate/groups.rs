@@ -1,16 +1,14 @@
-//! Runs of PUSH and of POP of registers, as functions begin and end with: one address check for all.
+//! Runs of PUSH and of POP of registers, as functions begin and end with: RSP is changed once for all.
 //!
-//! If the check fails, for whatever reason, each instruction is handed over by itself.
+//! They share one address check in any case, see `spans`.
 
-use super::Item;
 use super::emitter::Emitter;
 use super::memory::Access;
-use crate::asm::{Mem, R10, R11, RCX};
-use crate::layout::{self, GUEST_RSP};
+use super::spans::Share;
+use super::{Emitted, Item};
+use crate::asm::{Mem, RCX};
+use crate::layout::GUEST_RSP;
 use iced_x86::{Code, Register};
-
-/// Instructions of a group at most: the code for failed checks is jumped over by a short jump.
-const MOST: usize = 8;
 
 /// What a group consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,49 +26,43 @@ fn kind(item: &Item) -> Option<Kind> {
     }
 }
 
-/// The group that `items` begin with, if there is one: two instructions or more.
-pub fn leading(items: &[Item]) -> Option<(Kind, usize)> {
+/// The group that `items` begin with, if there is one: two instructions or more. `shares` says what each
+/// item's access shares.
+pub fn leading(items: &[Item], shares: &[Option<Share>]) -> Option<(Kind, usize)> {
     let first = kind(items.first()?)?;
-    let len = items.iter().take(MOST).take_while(|item| kind(item) == Some(first)).count();
+    let slot = shares.first()?.as_ref()?.slot;
+    let same = |(item, share): &(&Item, &Option<Share>)| {
+        kind(item) == Some(first) && share.is_some_and(|share| share.slot == slot)
+    };
+    let later = items.iter().zip(shares).skip(1);
+    let len = 1 + later.take_while(|it| same(it) && it.1.is_some_and(|share| share.lead.is_none())).count();
     (len > 1).then_some((first, len))
 }
 
 impl Emitter<'_> {
     /// Translates the group `items`, the first of which is at position `idx` of the block.
-    pub fn group(&mut self, kind: Kind, items: &[Item], idx: u16) {
-        let bytes = 8 * items.len() as i32;
-        let (address, access) = match kind {
-            Kind::Push => (R10, Access::Write),
-            Kind::Pop => (GUEST_RSP, Access::Read),
+    ///
+    /// # Errors
+    /// If the check cannot be made.
+    pub fn group(&mut self, kind: Kind, items: &[Item], idx: u16) -> Emitted {
+        self.begin(&items[0], idx, super::liveness::ALL);
+        let (disp, access, step) = match kind {
+            Kind::Push => (-8, Access::Write, -8),
+            Kind::Pop => (0, Access::Read, 8),
         };
-        if kind == Kind::Push {
-            self.asm.lea(R10, Mem::base(GUEST_RSP, -bytes));
-        }
-        let hit = self.compare(address, bytes as usize, access);
-        for (i, item) in items.iter().enumerate() {
-            self.begin(item, idx + i as u16, super::liveness::ALL);
-            let site = self.site();
-            self.slow(site);
-            self.sites[site as usize].resume = self.asm.here();
-        }
-        let done = self.asm.jmp_later();
-        self.asm.land(hit);
-        self.asm.load(R11, Mem::table(R11, layout::addend_offset(self.at.view)));
-        self.asm.lea(R11, Mem::sum(address, R11));
+        let first = self.stack_operand(GUEST_RSP, disp, access)?;
         for (i, item) in items.iter().enumerate() {
             let guest = item.insn.op0_register().number() as u8;
+            let place = Mem { disp: first.disp + step * i as i32, ..first };
             match kind {
                 Kind::Push => {
                     let held = self.gpr(guest, RCX);
-                    self.asm.store(Mem::base(R11, bytes - 8 - 8 * i as i32), held);
+                    self.asm.store(place, held);
                 }
-                Kind::Pop => self.load_gpr(guest, Mem::base(R11, 8 * i as i32), RCX),
+                Kind::Pop => self.load_gpr(guest, place, RCX),
             }
         }
-        match kind {
-            Kind::Push => self.asm.mov(GUEST_RSP, R10),
-            Kind::Pop => self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, bytes)),
-        }
-        self.asm.land_long(done);
+        self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, step * items.len() as i32));
+        Ok(())
     }
 }

@@ -24,28 +24,20 @@ impl Emitter<'_> {
             Jmp_rel8_64 | Jmp_rel32_64 => self.jump_direct(),
             Call_rel32_64 => self.call_direct(),
             Jmp_rm64 => {
+                self.load_target()?;
                 let site = self.site();
-                self.load_target(site)?;
                 self.check_fetch(Some(site));
                 self.jump_to_r10_at_r11();
                 Ok(())
             }
             Call_rm64 => {
-                let site = self.site();
-                self.load_target(site)?;
-                self.check_fetch(Some(site));
-                self.asm.store(layout::RIP, R10);
-                self.asm.store(layout::KEPT, R11);
-                self.push_return(site);
-                self.asm.load(R10, layout::RIP);
-                self.asm.load(R11, layout::KEPT);
-                self.jump_to_r10_at_r11();
-                Ok(())
+                self.load_target()?;
+                self.call_r10()
             }
             Retnq | Retnq_imm16 => {
+                let from = self.stack_operand(GUEST_RSP, 0, Access::Read)?;
+                self.asm.load(R10, from);
                 let site = self.site();
-                self.check(GUEST_RSP, 8, Access::Read, site);
-                self.asm.load(R10, Mem::sum(GUEST_RSP, R11));
                 self.check_fetch(Some(site));
                 let released = (self.item.op.imm & 0xffff) as i32;
                 self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, 8 + released));
@@ -70,25 +62,30 @@ impl Emitter<'_> {
             self.jump_to_page(target);
         } else {
             let site = self.site();
-            self.jump_to_other_page(target, Some(site));
+            self.fetch_other_page(target, Some(site));
+            self.jump_to_r10_at_r11();
         }
         Ok(())
     }
 
     fn call_direct(&mut self) -> Emitted {
         let target = self.displacement()?;
-        let site = self.site();
         if within_page(target) {
-            self.push_return(site);
+            self.push_return()?;
             self.jump_to_page(target);
             return Ok(());
         }
-        self.asm.load(R10, layout::PAGE_RIP);
-        self.asm.lea(R10, Mem::base(R10, target));
+        self.load_page_plus(target);
+        self.call_r10()
+    }
+
+    /// Calls the linear address in R10.
+    fn call_r10(&mut self) -> Emitted {
+        let site = self.site();
         self.check_fetch(Some(site));
         self.asm.store(layout::RIP, R10);
         self.asm.store(layout::KEPT, R11);
-        self.push_return(site);
+        self.push_return()?;
         self.asm.load(R10, layout::RIP);
         self.asm.load(R11, layout::KEPT);
         self.jump_to_r10_at_r11();
@@ -96,25 +93,26 @@ impl Emitter<'_> {
     }
 
     /// Pushes the address behind the instruction.
-    fn push_return(&mut self, site: u32) {
+    fn push_return(&mut self) -> Emitted {
         let op = self.item.op;
-        self.check_push(site);
+        let to = self.stack_operand(GUEST_RSP, -8, Access::Write)?;
         self.asm.load(RCX, layout::PAGE_RIP);
         self.asm.lea(RCX, Mem::base(RCX, i32::from(op.off) + i32::from(op.len)));
-        self.push_from(RCX);
+        self.asm.store(to, RCX);
+        self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, -8));
+        Ok(())
     }
 
     /// Loads the target of an indirect jump or call into R10.
-    fn load_target(&mut self, site: u32) -> Emitted {
+    fn load_target(&mut self) -> Emitted {
         let insn = self.item.insn;
         if insn.op0_kind() == OpKind::Register {
             let held = self.gpr(insn.op0_register().number() as u8, R10);
             self.asm.mov(R10, held);
             return Ok(());
         }
-        let address = self.address()?;
-        self.check(address, 8, Access::Read, site);
-        self.asm.load(R10, Mem::sum(address, R11));
+        let from = self.operand(8, Access::Read, false)?;
+        self.asm.load(R10, from);
         Ok(())
     }
 
@@ -139,12 +137,20 @@ impl Emitter<'_> {
                 self.jump_to_page(target);
             } else {
                 let site = self.site();
-                self.asm.load(R10, layout::PAGE_RIP);
-                self.asm.lea(R10, Mem::base(R10, target));
-                self.check_fetch(Some(site));
+                self.fetch_other_page(target, Some(site));
                 self.give_back(unused);
                 self.jump_to_r10_at_r11();
             }
+        }
+    }
+
+    /// Finishes the checks that failed: the budget is as it was before the instruction, and the careful
+    /// translation of what is left goes on.
+    pub fn failures(&mut self) {
+        for failure in std::mem::take(&mut self.failures) {
+            self.asm.land_long(failure.place);
+            self.give_back(i32::from(self.len - failure.idx));
+            self.jump_by_link(GuestPhysAddr(self.at.at.0 & !0xfff | u64::from(failure.off)), true);
         }
     }
 
@@ -161,27 +167,37 @@ impl Emitter<'_> {
         if end < 4096 {
             self.jump_to_page(end as i32);
         } else {
-            self.jump_to_other_page(end as i32, None);
+            self.fetch_other_page(end as i32, None);
+            self.jump_to_r10_at_r11();
         }
     }
 
     /// Jumps to an offset of the same page.
     fn jump_to_page(&mut self, target: i32) {
         let at = GuestPhysAddr(self.at.at.0 & !0xfff | target as u64);
-        if at == self.at.at {
+        if at == self.at.at && !self.at.careful {
             return self.asm.jmp(self.entry);
         }
+        self.jump_by_link(at, false);
+    }
+
+    fn jump_by_link(&mut self, at: GuestPhysAddr, careful: bool) {
         let place = self.asm.jmp_later();
         let link = self.links.len() as u64;
-        self.links.push(Link { place, target: at });
+        self.links.push(Link { place, target: at, careful });
         self.leave(link << leave::BITS | leave::LINK);
     }
 
-    fn jump_to_other_page(&mut self, target: i32, site: Option<u32>) {
+    /// The linear address at `offset` from the page, in R10.
+    fn load_page_plus(&mut self, offset: i32) {
         self.asm.load(R10, layout::PAGE_RIP);
-        self.asm.lea(R10, Mem::base(R10, target));
+        self.asm.lea(R10, Mem::base(R10, offset));
+    }
+
+    /// The same, and its physical address in R11; see [`Self::check_fetch`].
+    fn fetch_other_page(&mut self, offset: i32, site: Option<u32>) {
+        self.load_page_plus(offset);
         self.check_fetch(site);
-        self.jump_to_r10_at_r11();
     }
 
     /// Goes on at linear address R10, whose physical address is R11.

@@ -13,6 +13,7 @@ mod memory;
 mod muldiv;
 mod plain;
 mod shifts;
+mod spans;
 mod stack;
 mod system;
 mod vector;
@@ -23,6 +24,7 @@ use crate::site::Site;
 use crate::thunks::Thunks;
 use emitter::Emitter;
 use iced_x86::Instruction;
+use spans::Shares;
 use x86::decode::{Decoded, decode_both};
 use x86::op::Op;
 use x86::vcpu::CodeSize;
@@ -39,6 +41,8 @@ pub struct Place {
     pub model: CpuModel,
     /// Instructions in a block at most.
     pub max_block: usize,
+    /// It is the careful translation, see [`spans`].
+    pub careful: bool,
     /// The block's number.
     pub id: u32,
     /// The shared code.
@@ -98,12 +102,14 @@ pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mu
     }
     let (first_site, first_link) = (sites.len(), links.len());
     let mut live = liveness::live_after(&run.items);
-    let code = emit(place, &run, &live, sites, links).or_else(|Untranslated| {
-        // An instruction that liveness took for harmless can leave the block after all.
+    let len = run.items.len();
+    let shares = if place.careful { Shares::none(len) } else { spans::shares(&run.items) };
+    let code = emit(place, &run, &live, shares, sites, links).or_else(|Untranslated| {
+        // An instruction that liveness or a span took for harmless can leave the block after all.
         sites.truncate(first_site);
         links.truncate(first_link);
         live.fill(liveness::ALL);
-        emit(place, &run, &live, sites, links)
+        emit(place, &run, &live, Shares::none(len), sites, links)
     });
     let (code, entry) = code.ok()?;
     Some(Translation { code, entry, len: run.items.len() as u16, bytes: (run.end - start) as u16 })
@@ -133,15 +139,16 @@ fn emit(
     place: &Place,
     run: &Run,
     live: &[u32],
+    shares: Shares,
     sites: &mut Vec<Site>,
     links: &mut Vec<Link>,
 ) -> Result<(Vec<u8>, u32), Untranslated> {
-    let mut emitter = Emitter::new(place, &run.items, sites, links);
+    let mut emitter = Emitter::new(place, &run.items, shares, sites, links);
     let entry = emitter.head(run.items.iter().any(vector::is_native));
     let mut idx = 0;
     while idx < run.items.len() {
-        if let Some((kind, len)) = groups::leading(&run.items[idx..]) {
-            emitter.group(kind, &run.items[idx..idx + len], idx as u16);
+        if let Some((kind, len)) = groups::leading(&run.items[idx..], &emitter.shares.of[idx..]) {
+            emitter.group(kind, &run.items[idx..idx + len], idx as u16)?;
             idx += len;
             continue;
         }
@@ -153,5 +160,6 @@ fn emit(
         emitter.fall_out(run.end);
     }
     emitter.side_exits();
+    emitter.failures();
     Ok((emitter.asm.bytes, entry))
 }

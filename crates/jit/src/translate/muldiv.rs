@@ -7,7 +7,7 @@ use super::emitter::{Emitter, register};
 use super::memory::Access;
 use super::plain::{Use, any_live, bare, set_memory};
 use super::{Emitted, Untranslated};
-use crate::asm::{R10, R11, RAX, RCX, RDX};
+use crate::asm::{R10, RAX, RCX, RDX};
 use crate::layout::{PLACES, Place};
 use iced_x86::{Instruction, Mnemonic, OpKind, RflagsBits};
 
@@ -72,7 +72,7 @@ impl Emitter<'_> {
             return Err(Untranslated);
         }
         let site = self.site();
-        self.load_divisor(&insn, bytes, site)?;
+        self.load_divisor(&insn, bytes)?;
         self.asm.byte(0x9c);
         let wide = bytes == 8;
         let mut bad = Vec::new();
@@ -106,21 +106,20 @@ impl Emitter<'_> {
     }
 
     /// Loads the divisor into RCX.
-    fn load_divisor(&mut self, insn: &Instruction, bytes: usize, site: u32) -> Emitted {
+    fn load_divisor(&mut self, insn: &Instruction, bytes: usize) -> Emitted {
         if insn.op0_kind() == OpKind::Register {
             let held = self.gpr(insn.op0_register().number() as u8, RCX);
             self.asm.mov(RCX, held);
             return Ok(());
         }
-        let address = self.address()?;
-        self.check(address, bytes, Access::Read, site);
+        let operand = self.operand(bytes, Access::Read, false)?;
         let code = if bytes == 8 { iced_x86::Code::Mov_r64_rm64 } else { iced_x86::Code::Mov_r32_rm32 };
         let mut host = bare(insn);
         host.set_code(code);
         host.set_op0_kind(OpKind::Register);
         host.set_op0_register(register(RCX, bytes));
         host.set_op1_kind(OpKind::Memory);
-        set_memory(&mut host, address, Some(R11));
+        set_memory(&mut host, operand);
         self.encode(&host)
     }
 }

@@ -16,7 +16,7 @@ pub enum Use {
 }
 
 /// What the instruction does with its first and second operand; `None` if it is not one of these.
-fn uses(mnemonic: Mnemonic) -> Option<[Use; 2]> {
+pub fn uses(mnemonic: Mnemonic) -> Option<[Use; 2]> {
     use Mnemonic::*;
     use Use::*;
     Some(match mnemonic {
@@ -94,28 +94,23 @@ impl Emitter<'_> {
         if !matches!(bytes, 1 | 2 | 4 | 8 | 16) {
             return Err(Untranslated);
         }
-        let site = self.site();
-        let address = self.address()?;
-        if bytes == 16 && x86::vector::sse_alignment(&self.item.insn) != 0 {
-            self.check_aligned(address, access, site);
-        } else {
-            self.check(address, bytes, access, site);
-        }
+        let aligned = bytes == 16 && x86::vector::sse_alignment(&self.item.insn) != 0;
+        let operand = self.operand(bytes, access, aligned)?;
         let registers = (0..host.op_count()).filter(|&i| host.op_kind(i) == OpKind::Register);
         let registers: Vec<Register> = registers.map(|i| host.op_register(i)).collect();
         if registers.iter().any(|&register| is_high_byte(register)) {
             // These cannot be named beside R8 to R15.
-            self.asm.lea(RCX, Mem::sum(address, R11));
-            set_memory(host, RCX, None);
+            self.asm.lea(RCX, operand);
+            set_memory(host, Mem::base(RCX, 0));
             return Ok(Scratch::of(&[]));
         }
         let in_frame = registers.iter().filter(|register| is_in_frame(**register)).count();
         if in_frame > 1 {
-            self.asm.lea(R10, Mem::sum(address, R11));
-            set_memory(host, R10, None);
+            self.asm.lea(R10, operand);
+            set_memory(host, Mem::base(R10, 0));
             return Ok(Scratch::of(&[RCX, R11]));
         }
-        set_memory(host, address, Some(R11));
+        set_memory(host, operand);
         Ok(Scratch::of(&[RCX]))
     }
 
@@ -205,10 +200,8 @@ impl Emitter<'_> {
             return Err(Untranslated);
         }
         let guest = if bytes == 1 { gpr8_number(target) } else { target.number() as u8 };
-        let site = self.site();
-        let address = self.address()?;
-        self.check(address, bytes, Access::Write, site);
-        self.asm.lea(R10, Mem::sum(address, R11));
+        let operand = self.operand(bytes, Access::Write, false)?;
+        self.asm.lea(R10, operand);
         let held = self.gpr(guest, R11);
         let step = |emitter: &mut Self, code: [iced_x86::Code; 4], load: bool| {
             let code = code[bytes.trailing_zeros() as usize];
@@ -244,13 +237,15 @@ pub fn bare(insn: &Instruction) -> Instruction {
     host
 }
 
-/// Makes the memory operand `[base + index]`.
-pub fn set_memory(insn: &mut Instruction, base: u8, index: Option<u8>) {
-    insn.set_memory_base(register(base, 8));
-    insn.set_memory_index(index.map_or(Register::None, |index| register(index, 8)));
-    insn.set_memory_index_scale(1);
-    insn.set_memory_displacement64(0);
-    insn.set_memory_displ_size(0);
+/// Makes `mem` the memory operand.
+pub fn set_memory(insn: &mut Instruction, mem: Mem) {
+    let name = |number: Option<u8>| number.map_or(Register::None, |number| register(number, 8));
+    insn.set_memory_base(name(mem.base));
+    insn.set_memory_index(name(mem.index.map(|(index, _)| index)));
+    insn.set_memory_index_scale(1 << mem.index.map_or(0, |(_, scale)| scale));
+    insn.set_memory_displacement64(mem.disp as u64);
+    // The encoder takes more if it must.
+    insn.set_memory_displ_size(u32::from(mem.disp != 0));
 }
 
 pub fn is_high_byte(register: Register) -> bool {

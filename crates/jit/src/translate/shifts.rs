@@ -104,13 +104,11 @@ impl Emitter<'_> {
             _ => &[Count::Constant(count)],
         };
         if memory {
-            let site = self.site();
-            let address = self.address()?;
-            self.check(address, bytes, Access::Write, site);
+            let operand = self.operand(bytes, Access::Write, false)?;
             return steps.iter().try_for_each(|&step| {
                 let mut host = self.step(bytes, step);
                 host.set_op0_kind(OpKind::Memory);
-                set_memory(&mut host, address, Some(R11));
+                set_memory(&mut host, operand);
                 self.encode(&host)
             });
         }

@@ -1,6 +1,7 @@
 //! CLI, STI and PUSHFQ of a kernel, which executes them all the time.
 
 use super::emitter::Emitter;
+use super::memory::Access;
 use super::{Emitted, Untranslated};
 use crate::asm::{Mem, R10, R11, RAX, RCX};
 use crate::layout::{self, Context, GUEST_RSP, SYSTEM_FLAGS_OFFSET};
@@ -12,10 +13,7 @@ impl Emitter<'_> {
     /// CLI, STI, PUSHFQ.
     pub fn interrupt_flag(&mut self) -> Emitted {
         match self.item.insn.mnemonic() {
-            Mnemonic::Pushfq => {
-                self.push_flags();
-                Ok(())
-            }
+            Mnemonic::Pushfq => self.push_flags(),
             // A view of ring 0: translated code never runs in rings 1 and 2.
             _ if self.at.view >= view::USER => Err(Untranslated),
             Mnemonic::Cli => {
@@ -55,10 +53,9 @@ impl Emitter<'_> {
 
     /// PUSHFQ: the arithmetic flags from the host, the others from the vCPU. RF and VM are clear in
     /// translated code.
-    fn push_flags(&mut self) {
-        let site = self.site();
-        self.check_push(site);
-        self.asm.lea(R11, Mem::sum(R10, R11));
+    fn push_flags(&mut self) -> Emitted {
+        let to = self.stack_operand(GUEST_RSP, -8, Access::Write)?;
+        self.asm.lea(R11, to);
         self.asm.mov(RCX, RAX);
         // LAHF; SETO AL; MOVZX R10D, AL; RORX to bit 11; MOVZX EAX, AH.
         self.asm.raw(&[0x9f, 0x0f, 0x90, 0xc0]);
@@ -73,5 +70,6 @@ impl Emitter<'_> {
         self.asm.lea(R10, Mem::sum(R10, RCX));
         self.asm.store(Mem::base(R11, 0), R10);
         self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, -8));
+        Ok(())
     }
 }

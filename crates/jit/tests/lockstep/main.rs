@@ -40,8 +40,13 @@ fn compare(seed: u64, translator: &mut Translator) -> u64 {
 }
 
 /// Code that once went wrong, ended by a jump to itself.
-const ONCE_WRONG: &[(&str, &[u8])] =
-    &[("a register in the frame as both operands of a MOV", &[0x45, 0x89, 0xc9, 0x4d, 0x89, 0xd2, 0xeb, 0xfe])];
+const ONCE_WRONG: &[(&str, &[u8])] = &[
+    ("a register in the frame as both operands of a MOV", &[0x45, 0x89, 0xc9, 0x4d, 0x89, 0xd2, 0xeb, 0xfe]),
+    (
+        "NOP with a memory operand, then a store nearby: NOP makes no check for both",
+        &[0x0f, 0x1f, 0x44, 0x24, 0x3c, 0x48, 0x89, 0x04, 0x24, 0xeb, 0xfe],
+    ),
+];
 
 #[test]
 fn what_once_went_wrong_does_the_same() {

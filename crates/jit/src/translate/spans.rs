@@ -1,0 +1,412 @@
+//! Accesses of a block that share one address check.
+//!
+//! Accesses through the same register, changed at most by constants, that lie close together are a *span*: the
+//! first of them checks that all lie in one page that may be accessed directly, and keeps the way from
+//! linear to host addresses for the others. If it finds that they do not, the block is left for its *careful*
+//! translation, which begins at that very instruction and in which every access has a check of its own.
+//!
+//! What the check found stays true until the interpreter's code is called, which may change the TLB. So no
+//! span reaches across an instruction without host code, and where an access within a span has to be handed over,
+//! the block is left behind it.
+
+use super::memory::Access;
+use super::{Item, plain, vector};
+use crate::layout::SPANS;
+use iced_x86::{Code, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use x86::op::AddressMode;
+use x86::vcpu::{GPR_PAGE_RIP, GPR_ZERO};
+
+/// Bytes from the first to the last byte of a span at most: the longer, the likelier it crosses a page.
+const MOST_BYTES: i64 = 256;
+/// The same for accesses through RSP: frames of a function.
+const MOST_STACK_BYTES: i64 = 512;
+
+const RSP: usize = 4;
+const RBP: usize = 5;
+
+/// An access that shares a check.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Number of the place in the frame where the way to host addresses is kept.
+    pub slot: u8,
+    /// The check, if this is the span's first access.
+    pub lead: Option<Lead>,
+    /// What the access is.
+    pub bytes: u8,
+    pub access: Access,
+}
+
+/// The check of a span.
+#[derive(Clone, Copy, Debug)]
+pub struct Lead {
+    /// From the address of the first access to the span's first byte.
+    pub back: i32,
+    /// Bytes of the span.
+    pub bytes: i32,
+    pub access: Access,
+    /// The span's first byte must be at a multiple of 16, and `bytes` is one.
+    pub aligned: bool,
+}
+
+/// What the accesses of a block share.
+pub struct Shares {
+    /// For each instruction.
+    pub of: Vec<Option<Share>>,
+    /// For each instruction: some span begins at or before it, and ends behind it.
+    pub open: Vec<bool>,
+}
+
+impl Shares {
+    /// Nothing.
+    pub fn none(len: usize) -> Shares {
+        Shares { of: vec![None; len], open: vec![false; len] }
+    }
+}
+
+/// A value that an address begins with: one that a register had, and what was added since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Value {
+    root: u32,
+    plus: i64,
+}
+
+/// What addresses of one span have in common: roots of base and index, and the index's scale.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    base: u32,
+    index: u32,
+    scale: u8,
+}
+
+struct Span {
+    key: Key,
+    first: usize,
+    last: usize,
+    members: usize,
+    low: i64,
+    high: i64,
+    access: Access,
+    /// Conditional jumps before the first access.
+    exits: usize,
+    /// Address of an access that must be aligned.
+    aligned: Option<i64>,
+    most: i64,
+}
+
+/// An access as the analysis sees it.
+struct Seen {
+    key: Key,
+    at: i64,
+    bytes: usize,
+    access: Access,
+    aligned: bool,
+    most: i64,
+}
+
+struct Analysis {
+    values: [Value; 16],
+    roots: u32,
+    spans: Vec<Span>,
+    /// The first span that is not closed.
+    open_from: usize,
+    exits: usize,
+    /// For each instruction its span, and the access.
+    found: Vec<Option<(usize, Seen)>>,
+}
+
+const ROOT_OF_ZERO: u32 = 0;
+const ROOT_OF_PAGE: u32 = 1;
+
+/// Finds what the accesses of `items` can share.
+pub fn shares(items: &[Item]) -> Shares {
+    let mut analysis = Analysis {
+        values: std::array::from_fn(|i| Value { root: i as u32 + 2, plus: 0 }),
+        roots: 18,
+        spans: Vec::new(),
+        open_from: 0,
+        exits: 0,
+        found: Vec::with_capacity(items.len()),
+    };
+    let mut info = InstructionInfoFactory::new();
+    for item in items {
+        analysis.item(item, &mut info);
+    }
+    analysis.finish(items.len())
+}
+
+impl Analysis {
+    fn item(&mut self, item: &Item, info: &mut InstructionInfoFactory) {
+        if !has_host_code(item) {
+            self.open_from = self.spans.len();
+            self.found.push(None);
+        } else {
+            let seen = self.seen(item);
+            let idx = self.found.len();
+            let found = seen.map(|seen| (self.span_for(&seen, idx), seen));
+            self.found.push(found);
+        }
+        if item.insn.is_jcc_short_or_near() {
+            self.exits += 1;
+        }
+        self.values_after(item, info);
+    }
+
+    fn value(&self, slot: u8) -> Value {
+        match usize::from(slot) {
+            GPR_ZERO => Value { root: ROOT_OF_ZERO, plus: 0 },
+            GPR_PAGE_RIP => Value { root: ROOT_OF_PAGE, plus: 0 },
+            register => self.values[register],
+        }
+    }
+
+    /// The access of the instruction, if it is one that can share.
+    fn seen(&self, item: &Item) -> Option<Seen> {
+        use Access::*;
+        let stack = |register: usize, disp: i64, access| {
+            let value = self.values[register];
+            let key = Key { base: value.root, index: ROOT_OF_ZERO, scale: 0 };
+            let most = if register == RSP { MOST_STACK_BYTES } else { MOST_BYTES };
+            Some(Seen { key, at: value.plus.wrapping_add(disp), bytes: 8, access, aligned: false, most })
+        };
+        let insn = &item.insn;
+        let memory = (0..insn.op_count()).find(|&i| insn.op_kind(i) == OpKind::Memory);
+        // These access memory twice.
+        if memory.is_some() && matches!(insn.mnemonic(), Mnemonic::Push | Mnemonic::Pop | Mnemonic::Call) {
+            return None;
+        }
+        match insn.code() {
+            Code::Call_rel32_64 | Code::Call_rm64 => return stack(RSP, -8, Write),
+            Code::Retnq | Code::Retnq_imm16 => return stack(RSP, 0, Read),
+            Code::Leaveq => return stack(RBP, 0, Read),
+            _ if memory.is_some() => {}
+            _ if insn.stack_pointer_increment() == -8 => return stack(RSP, -8, Write),
+            _ if insn.stack_pointer_increment() == 8 => return stack(RSP, 0, Read),
+            _ => return None,
+        }
+        if item.op.amode != AddressMode::Flat64 || is_no_access(insn.mnemonic()) {
+            return None;
+        }
+        let access = if writes(item, memory?) { Write } else { Read };
+        let bytes = insn.memory_size().size();
+        if !matches!(bytes, 1 | 2 | 4 | 8 | 16) {
+            return None;
+        }
+        let (base, index) = (self.value(item.op.base), self.value(item.op.index));
+        let key = Key { base: base.root, index: index.root, scale: if index.root == 0 { 0 } else { item.op.scale } };
+        let at = base.plus.wrapping_add(index.plus << item.op.scale).wrapping_add(item.op.disp);
+        let aligned = bytes == 16 && x86::vector::sse_alignment(insn) != 0;
+        let most = if usize::from(item.op.base) == RSP { MOST_STACK_BYTES } else { MOST_BYTES };
+        Some(Seen { key, at, bytes, access, aligned, most })
+    }
+
+    /// The open span that the access fits into, or a new one.
+    fn span_for(&mut self, seen: &Seen, idx: usize) -> usize {
+        let (low, high) = (seen.at, seen.at.wrapping_add(seen.bytes as i64));
+        let exits = self.exits;
+        for (i, span) in self.spans.iter_mut().enumerate().skip(self.open_from) {
+            let (low, high) = (span.low.min(low), span.high.max(high));
+            let near = span.key == seen.key && high.wrapping_sub(low) > 0 && high.wrapping_sub(low) <= span.most;
+            // Asking to write where nothing may ever be written would fail each time.
+            let allowed = seen.access == Access::Read || span.access == Access::Write || span.exits == exits;
+            let fits = !seen.aligned || span.aligned.is_none_or(|other| (other ^ seen.at) & 15 == 0);
+            if near && allowed && fits {
+                (span.low, span.high, span.last) = (low, high, idx);
+                span.members += 1;
+                if seen.access == Access::Write {
+                    span.access = Access::Write;
+                }
+                if seen.aligned {
+                    span.aligned = Some(seen.at);
+                }
+                return i;
+            }
+        }
+        self.spans.push(Span {
+            key: seen.key,
+            first: idx,
+            last: idx,
+            members: 1,
+            low,
+            high,
+            access: seen.access,
+            exits,
+            aligned: seen.aligned.then_some(seen.at),
+            most: seen.most,
+        });
+        self.spans.len() - 1
+    }
+
+    /// What the registers hold behind the instruction.
+    fn values_after(&mut self, item: &Item, info: &mut InstructionInfoFactory) {
+        let insn = &item.insn;
+        let number = |register: Register| register.is_gpr64().then(|| register.number());
+        let target = if insn.op0_kind() == OpKind::Register { number(insn.op0_register()) } else { None };
+        let before = self.values;
+        let mut known = None;
+        if let Some(target) = target {
+            let plus = |value: Value, by: i64| Some((target, Value { plus: value.plus.wrapping_add(by), ..value }));
+            known = match insn.mnemonic() {
+                Mnemonic::Add if is_immediate(insn.op1_kind()) => plus(before[target], insn.immediate(1) as i64),
+                Mnemonic::Sub if is_immediate(insn.op1_kind()) => {
+                    plus(before[target], (insn.immediate(1) as i64).wrapping_neg())
+                }
+                Mnemonic::Inc => plus(before[target], 1),
+                Mnemonic::Dec => plus(before[target], -1),
+                Mnemonic::Mov if insn.op1_kind() == OpKind::Register => {
+                    number(insn.op1_register()).map(|source| (target, before[source]))
+                }
+                Mnemonic::Lea if item.op.index as usize == GPR_ZERO && item.op.amode != AddressMode::Truncated64 => {
+                    plus(self.value(item.op.base), item.op.disp)
+                }
+                _ => None,
+            };
+        }
+        if known.is_none() {
+            for used in info.info(insn).used_registers() {
+                let written = !matches!(
+                    used.access(),
+                    OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
+                );
+                let register = used.register().full_register();
+                if written && register.is_gpr64() {
+                    self.values[register.number()] = Value { root: self.roots, plus: 0 };
+                    self.roots += 1;
+                }
+            }
+        }
+        let moved = match insn.mnemonic() {
+            Mnemonic::Push | Mnemonic::Pushfq if target != Some(RSP) && insn.stack_pointer_increment() == -8 => -8,
+            Mnemonic::Pop if target != Some(RSP) && insn.stack_pointer_increment() == 8 => 8,
+            _ => 0,
+        };
+        if moved != 0 {
+            self.values[RSP] = Value { plus: before[RSP].plus.wrapping_add(moved), ..before[RSP] };
+        }
+        if insn.code() == Code::Leaveq {
+            self.values[RSP] = Value { plus: before[RBP].plus.wrapping_add(8), ..before[RBP] };
+        }
+        if let Some((register, value)) = known {
+            self.values[register] = value;
+        }
+    }
+
+    /// Gives each span of more than one access its place.
+    fn finish(self, len: usize) -> Shares {
+        let mut shares = Shares::none(len);
+        let mut busy_until = [0; SPANS];
+        let mut slots = Vec::with_capacity(self.spans.len());
+        for span in &self.spans {
+            let slot = busy_until.iter().position(|&until| until <= span.first).filter(|_| span.members > 1);
+            if let Some(slot) = slot {
+                busy_until[slot] = span.last + 1;
+                shares.open[span.first..span.last].fill(true);
+            }
+            slots.push(slot);
+        }
+        for (idx, found) in self.found.into_iter().enumerate() {
+            let Some((span, seen)) = found else { continue };
+            let Some(slot) = slots[span] else { continue };
+            let lead = (self.spans[span].first == idx).then(|| self.spans[span].lead(seen.at));
+            shares.of[idx] = Some(Share { slot: slot as u8, lead, bytes: seen.bytes as u8, access: seen.access });
+        }
+        shares
+    }
+}
+
+impl Span {
+    /// The check, made by an access at `at`.
+    fn lead(&self, at: i64) -> Lead {
+        let (mut low, mut high) = (self.low, self.high);
+        if let Some(aligned) = self.aligned {
+            low = low.wrapping_sub(low.wrapping_sub(aligned) & 15);
+            high = high.wrapping_add(low.wrapping_sub(high) & 15);
+        }
+        let aligned = self.aligned.is_some();
+        Lead { back: low.wrapping_sub(at) as i32, bytes: high.wrapping_sub(low) as i32, access: self.access, aligned }
+    }
+}
+
+/// True for instructions whose memory operand is only an address, or nothing.
+fn is_no_access(mnemonic: Mnemonic) -> bool {
+    matches!(mnemonic, Mnemonic::Lea | Mnemonic::Nop | Mnemonic::Reservednop | Mnemonic::Endbr32 | Mnemonic::Endbr64)
+}
+
+fn is_immediate(kind: OpKind) -> bool {
+    use OpKind::*;
+    matches!(kind, Immediate8to64 | Immediate32to64)
+}
+
+/// True if the memory operand, which is operand `i`, is written.
+fn writes(item: &Item, i: u32) -> bool {
+    use Mnemonic::*;
+    if i > 0 {
+        return i == 1 && plain::uses(item.insn.mnemonic()).is_some_and(|uses| uses[1] != plain::Use::Read);
+    }
+    if let Some(uses) = plain::uses(item.insn.mnemonic()) {
+        return uses[0] != plain::Use::Read;
+    }
+    !matches!(item.insn.mnemonic(), Mul | Imul | Div | Idiv | Bt | Jmp | Call)
+}
+
+/// True if the instruction is one that has host code as a rule. (If it has none after all and a
+/// span counted on it, the block is translated without spans.)
+fn has_host_code(item: &Item) -> bool {
+    use Mnemonic::*;
+    let mnemonic = item.insn.mnemonic();
+    let known = || {
+        matches!(
+            mnemonic,
+            Lea | Push
+                | Pop
+                | Leave
+                | Shl
+                | Sal
+                | Shr
+                | Sar
+                | Rol
+                | Ror
+                | Imul
+                | Mul
+                | Div
+                | Idiv
+                | Bsf
+                | Bsr
+                | Bt
+                | Bts
+                | Btr
+                | Btc
+                | Shld
+                | Shrd
+                | Pushfq
+                | Jmp
+                | Call
+                | Ret
+                | Nop
+                | Endbr64
+                | Endbr32
+                | Reservednop
+                | Cdq
+                | Cdqe
+                | Cqo
+                | Cwde
+                | Cwd
+                | Cbw
+                | Clc
+                | Stc
+                | Cmc
+                | Sahf
+                | Lahf
+        )
+    };
+    let far_bit = matches!(mnemonic, Bt | Bts | Btr | Btc)
+        && item.insn.op0_kind() == OpKind::Memory
+        && item.insn.op1_kind() == OpKind::Register;
+    let segment = (0..item.insn.op_count())
+        .any(|i| item.insn.op_kind(i) == OpKind::Register && !has_place(item.insn.op_register(i)));
+    let common = plain::uses(mnemonic).is_some() || known() || item.insn.is_jcc_short_or_near();
+    item.offered && !far_bit && ((common && !segment) || vector::is_native(item))
+}
+
+fn has_place(register: Register) -> bool {
+    register.is_gpr() && register != Register::CH
+}
