@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom, fallocate, ftruncate, memfd_create, seek};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::memory_map::{MemoryLayout, RamSizeError};
@@ -135,6 +135,12 @@ impl RamMapping {
             ranges.push(start..at);
         }
         Ok(ranges)
+    }
+
+    /// The memory file, for a reader on its own.
+    pub fn file(&self) -> Result<OwnedFd, RamError> {
+        let refused = |errno| RamError::Host { step: "fcntl", len_bytes: self.layout.len_bytes(), errno };
+        fcntl_dupfd_cloexec(&self.file, 0).map_err(refused)
     }
 
     fn bounded(&self, offset: u64, len: usize) -> Result<*mut u8, RamError> {

@@ -103,7 +103,8 @@ impl Guest {
             tree.complete(&mut self.machine);
         }
         if let Some(recording) = &mut self.recording {
-            recording.recorder.settle_copies(&mut self.machine);
+            // Whoever takes the dirty pages next takes them from it.
+            recording.recorder.checkpoint(&mut self.machine);
         }
     }
 

@@ -39,6 +39,7 @@ impl Account {
     pub fn new(policy: Policy) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let worker_discount = if processors > 1 { SPARE_PROCESSOR } else { 1 };
+        let policy = policy.with_discount(worker_discount);
         Account { policy, initial_bytes: None, report: Report::default(), here_ns: thread_ns(), worker_discount }
     }
 
@@ -54,16 +55,10 @@ impl Account {
         self.policy.earn(ran);
     }
 
-    /// Since then a checkpoint with so many pages was copied.
-    pub fn copied(&mut self, pages: u64) {
+    /// Since then a checkpoint was noted.
+    pub fn noted(&mut self) {
         let ns = self.lap();
-        self.policy.begin(pages);
         self.policy.pay(ns);
-    }
-
-    /// Since then the recorder did other things, which the guest does not pay for.
-    pub fn forget(&mut self) {
-        self.lap();
     }
 
     /// What the worker says, when it has nothing to do.
@@ -95,12 +90,16 @@ impl Account {
 
     fn usage(&self) -> Usage {
         let initial_bytes = self.initial_bytes.unwrap_or(0);
-        let Report { checkpoint_bytes, put_off_bytes, is_thinned, .. } = self.report;
-        Usage { initial_bytes, used_bytes: checkpoint_bytes.saturating_sub(initial_bytes), put_off_bytes, is_thinned }
+        let Report { checkpoint_bytes, put_off_bytes, waiting_pages, is_thinned, .. } = self.report;
+        let used_bytes = checkpoint_bytes.saturating_sub(initial_bytes);
+        Usage { initial_bytes, used_bytes, put_off_bytes, waiting_pages, is_thinned }
     }
 
     /// Processor time of the worker that may go into packing now, if that is enough to begin, in nanoseconds.
     pub fn spendable_ns(&self) -> Option<u64> {
+        if self.policy.is_too_much(self.report.put_off_bytes) {
+            return Some(MOST_PACKING_NS);
+        }
         let credit_ns = u64::try_from(self.policy.credit_ns()).unwrap_or(0);
         let ns = credit_ns.saturating_mul(self.worker_discount).min(MOST_PACKING_NS);
         (ns >= LEAST_PACKING_NS).then_some(ns)

@@ -12,7 +12,6 @@ use crate::format::log::{self, Event};
 use crate::format::records::{CheckpointKind, CheckpointRecord, ConfigRecord, EndReason, EndRecord, RecordingHeader};
 use crate::format::{PAGE_BYTES, PAGES_PER_BLOCK};
 use crate::page_map::Page;
-use crate::page_set::PageSet;
 use crate::sink::Sink;
 use crate::thinning::{Saved, Thinner};
 use crate::writer::Writer;
@@ -29,11 +28,6 @@ pub struct Checkpoint {
     pub kind: CheckpointKind,
     /// All but RAM.
     pub state: MachineState,
-    /// Indexes, ascending, of the pages that may have changed since the checkpoint before. For
-    /// [`CheckpointKind::Restart`] and [`CheckpointKind::Initial`]: of all that are not zero.
-    pub pages: Vec<u64>,
-    /// The bytes of `pages`, one after the other.
-    pub bytes: Vec<u8>,
     /// With [`CheckpointKind::Restart`]: the new machine.
     pub config: Option<ConfigRecord>,
     /// Where the machine's own counts begin.
@@ -59,8 +53,6 @@ pub struct Encoder {
     /// The checkpoints in the file.
     saved: Vec<Saved>,
     thinner: Thinner,
-    /// The pages that [`Self::last_pages`] has seen.
-    last: Option<PageSet>,
 }
 
 impl Encoder {
@@ -79,7 +71,6 @@ impl Encoder {
             events: 0,
             saved: Vec::new(),
             thinner: Thinner::default(),
-            last: None,
         }
     }
 
@@ -149,14 +140,17 @@ impl Encoder {
         }
     }
 
-    /// Appends a checkpoint; events that come before it were given to [`Self::log`] already. Gives its digest.
+    /// The next checkpoint is a [`CheckpointKind::Restart`]: all pages but `kept` are zero in it. To be said before pages
+    /// are added to it.
+    pub fn begin_restart(&mut self, kept: &[u64]) {
+        let cleared = self.clear_all_but(kept);
+        self.changes.extend(cleared.into_iter().map(|page| (page, 0)));
+    }
+
+    /// Appends a checkpoint, with the pages that were added since the last; events that come before it were given to
+    /// [`Self::log`] already. Gives its digest.
     pub fn checkpoint(&mut self, checkpoint: Checkpoint) -> [u8; 32] {
-        let Checkpoint { position, kind, state, pages, bytes, config, base, events_before } = checkpoint;
-        if kind == CheckpointKind::Restart {
-            let cleared = self.clear_all_but(&pages);
-            self.changes.extend(cleared.into_iter().map(|page| (page, 0)));
-        }
-        self.add_pages(&pages, &bytes);
+        let Checkpoint { position, kind, state, config, base, events_before } = checkpoint;
         let mut changes = std::mem::take(&mut self.changes);
         changes.sort_unstable();
         self.push_pages();
@@ -223,20 +217,12 @@ impl Encoder {
         self.events
     }
 
-    /// Pages (indexes, and bytes one after the other) that may have changed between the last checkpoint and the end, as
-    /// they are at the end; of a page that comes again the first counts, so what is older comes later. No checkpoint can
-    /// come after it.
-    pub fn last_pages(&mut self, pages: &[u64], bytes: &[u8]) {
-        let seen = self.last.get_or_insert_with(|| PageSet::none(self.pages));
-        for (&page, bytes) in pages.iter().zip(bytes.as_chunks::<PAGE_BYTES>().0) {
-            if seen.insert(page) {
-                self.hashes.set(page, hash(bytes));
-            }
+    /// The digest of the machine with this state, if the pages that changed since the last checkpoint have these hashes. No
+    /// checkpoint can come after it.
+    pub fn digest_of(&mut self, state: &MachineState, changed: impl IntoIterator<Item = (u64, PageHash)>) -> [u8; 32] {
+        for (page, hash) in changed {
+            self.hashes.set(page, hash);
         }
-    }
-
-    /// The digest of the machine with this state, after [`Self::last_pages`] has seen what changed.
-    pub fn digest_of(&mut self, state: &MachineState) -> [u8; 32] {
         self.hashes.digest(state).0
     }
 

@@ -98,13 +98,16 @@ impl Packer<'_> {
         map: &PageMap,
         written: &PageMap,
     ) -> Result<(), PackError> {
-        let indexes = match info.kind {
+        let indexes: Vec<u64> = match info.kind {
             // This one starts from nothing.
             CheckpointKind::Restart => {
                 (0..self.pages).filter(|&page| !matches!(map.get(page), PageRef::Zero)).collect()
             }
             CheckpointKind::Seek | CheckpointKind::Initial => map.differences(written),
         };
+        if info.kind == CheckpointKind::Restart {
+            self.encoder.begin_restart(&indexes);
+        }
         let wanted = indexes.iter().map(|&page| (page, map.get(page).clone())).collect();
         let encoder = &mut *self.encoder;
         self.cache.read::<ReadError>(self.recording, wanted, |page, bytes| {
@@ -116,8 +119,6 @@ impl Packer<'_> {
             position: info.position,
             kind: info.kind,
             state,
-            pages: if info.kind == CheckpointKind::Restart { indexes } else { Vec::new() },
-            bytes: Vec::new(),
             config: record.config,
             base: info.base,
             events_before: None,

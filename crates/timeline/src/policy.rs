@@ -2,33 +2,32 @@
 //!
 //! Going to an instant costs restoring a checkpoint and running on from it, so checkpoints stand a number of steps
 //! apart. They must cost little: all together take at most one part in [`SHARE`] of the processor time that the guest
-//! takes, so a guest that changes many pages has them further apart, and one that was calm has saved up for a few dear
-//! ones. And they must fit: their bytes have a budget. Where the file can be thinned out, the distance doubles
+//! takes. And they must fit: their bytes have a budget. Where the file can be thinned out, the distance doubles
 //! with each thinning; where not, it doubles each time that half of what was left of the budget is used.
 //!
-//! What is paid for is mostly hashing and packing, so a checkpoint that is due is copied first and packed when there is
-//! credit ([`crate::put_off`]); the more waits, the further apart checkpoints stand.
+//! What is paid for is mostly hashing and packing, so a checkpoint that is due is noted first and packed when there is
+//! credit ([`crate::put_off`]). A guest that changes many pages is in debt then: the more it owes, the further apart checkpoints
+//! stand, and where it owes too much there are none until it has paid.
 
-/// Steps between checkpoints at first: about a tenth of a second of running.
+/// Steps between checkpoints at first: about a twentieth of a second of running.
 const FIRST_INTERVAL: u64 = 32_000_000;
 /// One part in this many of the guest's processor time may go into checkpoints.
 const SHARE: u64 = 40;
 /// The most that is saved up, in nanoseconds of checkpoints.
 const MOST_SAVED_NS: i64 = 50_000_000;
-/// What a page is taken to cost before any was measured.
-const FIRST_PAGE_NS: u64 = 2_500;
+/// What packing a page is taken to cost before any was measured.
+const FIRST_PAGE_NS: u64 = 6_000;
 /// What a checkpoint costs at least: the state without RAM, and the write tags that the TLBs lose.
 const CHECKPOINT_NS: u64 = 200_000;
 /// Bytes that a page is taken to have in the file before any was written.
 const FIRST_PAGE_BYTES: u64 = 1500;
 
-/// The most bytes of checkpoints that wait in memory to be packed, for a guest of any size.
+/// The most bytes beside RAM of checkpoints that wait to be packed, for a guest of any size.
 const MOST_PUT_OFF_BYTES: u64 = 64 << 20;
-/// The distance of checkpoints grows by itself for each of these that wait.
-const PUT_OFF_STEP_BYTES: u64 = 16 << 20;
-/// Copying does not wait for credit unless so much is owed, in nanoseconds.
-const MOST_OWED_NS: i64 = 30_000_000;
-const PAGE_BYTES: u64 = crate::format::PAGE_BYTES as u64;
+/// The most that may be owed when a checkpoint is noted, in nanoseconds, that for the pages of those which wait included.
+const MOST_OWED_NS: i64 = 40_000_000;
+/// The distance of checkpoints grows by itself for each of these that are owed.
+const OWED_STEP_NS: i64 = 10_000_000;
 
 /// What is known of the bytes of checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +36,10 @@ pub struct Usage {
     pub initial_bytes: u64,
     /// Of the checkpoints behind it.
     pub used_bytes: u64,
-    /// In memory, of checkpoints that were copied and not packed.
+    /// In memory beside RAM, of checkpoints that wait to be packed.
     pub put_off_bytes: u64,
+    /// Pages of those checkpoints.
+    pub waiting_pages: u64,
     /// The file is thinned out when it is time for it.
     pub is_thinned: bool,
 }
@@ -58,12 +59,12 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     budget_bytes: u64,
-    /// The most bytes of checkpoints that wait in memory to be packed.
+    /// The most bytes beside RAM of checkpoints that wait to be packed.
     put_off_bytes: u64,
     interval: u64,
     /// Whatever they cost.
     at_any_price: bool,
-    /// What may be spent now; negative after a checkpoint that was dearer than expected.
+    /// What may be spent now; negative after more was spent than there was.
     credit_ns: i64,
     page_ns: u64,
     page_bytes: u64,
@@ -99,6 +100,11 @@ impl Policy {
         Policy { interval: insns.max(1), at_any_price: true, ..self }
     }
 
+    /// Where packing counts one part in `discount` of the time that it takes.
+    pub fn with_discount(self, discount: u64) -> Self {
+        Policy { page_ns: self.page_ns / discount, ..self }
+    }
+
     /// Checkpoints stand at least `insns` apart from now on.
     pub fn widen(&mut self, insns: u64) {
         self.interval = self.interval.max(insns);
@@ -107,17 +113,11 @@ impl Policy {
     /// The guest has run for so much processor time.
     pub fn earn(&mut self, guest_ns: u64) {
         let earned = i64::try_from(guest_ns / SHARE).unwrap_or(i64::MAX);
-        self.credit_ns = self.credit_ns.saturating_add(earned);
-    }
-
-    /// A checkpoint begins: what was saved up for it and is not used is lost but for [`MOST_SAVED_NS`].
-    pub fn begin(&mut self, pages: u64) {
-        let rest = self.credit_ns.saturating_sub(self.price(pages));
-        self.credit_ns = self.credit_ns.saturating_sub((rest - MOST_SAVED_NS).max(0));
+        self.credit_ns = self.credit_ns.saturating_add(earned).min(MOST_SAVED_NS.max(self.credit_ns));
     }
 
     fn price(&self, pages: u64) -> i64 {
-        i64::try_from(pages.saturating_mul(self.page_ns).saturating_add(CHECKPOINT_NS)).unwrap_or(i64::MAX)
+        i64::try_from(pages.saturating_mul(self.page_ns)).unwrap_or(i64::MAX)
     }
 
     /// So much processor time went into checkpoints.
@@ -125,11 +125,11 @@ impl Policy {
         self.credit_ns = self.credit_ns.saturating_sub(i64::try_from(ns).unwrap_or(i64::MAX));
     }
 
-    /// Learns what a checkpoint with so many pages has cost: processor time, and bytes of the file.
+    /// Learns what packing so many pages has cost: processor time, and bytes of the file.
     pub fn learn(&mut self, pages: u64, ns: u64, bytes: u64) {
         // Few pages say little about the price of many.
         if pages >= 64 {
-            self.page_ns = (3 * self.page_ns + ns.saturating_sub(CHECKPOINT_NS) / pages) / 4;
+            self.page_ns = (3 * self.page_ns + ns / pages) / 4;
             // Too much is expected rather than too little: the budget is kept.
             self.page_bytes = ((3 * self.page_bytes + bytes / pages) / 4).max(bytes / pages);
         }
@@ -145,27 +145,37 @@ impl Policy {
         self.at_any_price
     }
 
+    /// Whether more waits in memory than may.
+    pub fn is_too_much(&self, put_off_bytes: u64) -> bool {
+        put_off_bytes > self.put_off_bytes
+    }
+
+    /// What is owed, that for packing what waits included.
+    fn owed_ns(&self, usage: Usage) -> i64 {
+        self.price(usage.waiting_pages).saturating_sub(self.credit_ns).max(0)
+    }
+
     /// The least distance of checkpoints; `None`: no more fit, with so many pages in the next.
     fn interval(&self, pages: u64, usage: Usage) -> Option<u64> {
-        let Usage { initial_bytes, used_bytes, put_off_bytes, is_thinned } = usage;
+        let Usage { initial_bytes, used_bytes, waiting_pages, is_thinned, .. } = usage;
         let allowance = allowance(self.budget_bytes, initial_bytes);
         let left = allowance.saturating_sub(used_bytes);
-        let expected = (pages + put_off_bytes / PAGE_BYTES).saturating_mul(self.page_bytes);
+        let expected = pages.saturating_add(waiting_pages).saturating_mul(self.page_bytes);
         if left == 0 || left < expected {
             return None;
         }
-        let interval = self.interval.saturating_mul(1 + put_off_bytes / PUT_OFF_STEP_BYTES);
+        let steps = if self.at_any_price { 0 } else { self.owed_ns(usage) / OWED_STEP_NS };
+        let interval = self.interval.saturating_mul(1 + steps.unsigned_abs());
         if is_thinned {
             return Some(interval);
         }
         Some(interval.saturating_mul(1 << (allowance / left).ilog2().min(32)))
     }
 
-    /// Whether a checkpoint with so many pages may be copied now.
-    fn may_copy(&self, pages: u64, put_off_bytes: u64) -> bool {
-        let fits = put_off_bytes.saturating_add(pages.saturating_mul(PAGE_BYTES)) <= self.put_off_bytes;
-        let is_paid = self.credit_ns >= self.price(pages);
-        self.at_any_price || fits && self.credit_ns >= -MOST_OWED_NS || put_off_bytes == 0 && is_paid
+    /// Whether a checkpoint may be noted now.
+    fn may_note(&self, usage: Usage) -> bool {
+        let owed_ns = self.owed_ns(usage).saturating_add(CHECKPOINT_NS as i64);
+        self.at_any_price || owed_ns <= MOST_OWED_NS && !self.is_too_much(usage.put_off_bytes)
     }
 
     /// Whether there is room for one with so many pages.
@@ -175,7 +185,7 @@ impl Policy {
 
     /// Whether one is due, `insns` after the last, if `pages` may have changed since then.
     pub fn decide(&self, insns: u64, pages: u64, usage: Usage) -> Decision {
-        if insns < self.interval || !self.may_copy(pages, usage.put_off_bytes) {
+        if insns < self.interval || !self.may_note(usage) {
             return Decision::Wait;
         }
         match self.interval(pages, usage) {
@@ -190,7 +200,8 @@ impl Policy {
 mod tests {
     use super::*;
 
-    const ROOMY: Usage = Usage { initial_bytes: 0, used_bytes: 0, put_off_bytes: 0, is_thinned: true };
+    const ROOMY: Usage =
+        Usage { initial_bytes: 0, used_bytes: 0, put_off_bytes: 0, waiting_pages: 0, is_thinned: true };
 
     #[test]
     fn the_distance_doubles_as_the_budget_goes() {
@@ -224,54 +235,77 @@ mod tests {
         assert_eq!(allowance(100, 300), 50);
     }
 
+    /// A guest that changes `pages` pages in each 32 M steps, which take 25 ms, for `rounds` of them, where packing a page counts
+    /// 750 ns. Gives what was spent, and the distances of the checkpoints in rounds.
+    fn run(pages: u64, rounds: u64) -> (u64, Vec<u64>) {
+        let mut policy = Policy::new(1 << 30).with_discount(8);
+        let (mut spent, mut waiting_pages, mut dirty, mut since, mut distances) = (0, 0, 0, 0, Vec::new());
+        for _ in 0..rounds {
+            policy.earn(25_000_000);
+            (dirty, since) = ((dirty + pages).min(4 * pages), since + 1);
+            let packed = (policy.credit_ns().max(0) as u64 / 750).min(waiting_pages);
+            policy.pay(packed * 750);
+            waiting_pages -= packed;
+            spent += packed * 750;
+            if policy.decide(since * FIRST_INTERVAL, dirty, Usage { waiting_pages, ..ROOMY }) == Decision::Take {
+                policy.pay(CHECKPOINT_NS);
+                spent += CHECKPOINT_NS;
+                waiting_pages += dirty;
+                distances.push(since);
+                (dirty, since) = (0, 0);
+            }
+        }
+        (spent, distances)
+    }
+
     #[test]
     fn checkpoints_take_their_share_of_the_time_and_no_more() {
-        let mut policy = Policy::new(1 << 30);
-        let (mut spent, mut taken, mut put_off_bytes) = (0, 0, 0);
-        // A guest that changes 12,000 pages, 3,000 in each 32 M steps, which take a tenth of a second.
-        let (mut pages, mut insns) = (0, 0);
-        for _ in 0..1000 {
-            policy.earn(100_000_000);
-            (pages, insns) = ((pages + 3000).min(12_000), insns + FIRST_INTERVAL);
-            // What was copied is packed as far as the credit goes.
-            let packed = (policy.credit_ns().max(0) as u64 / 6_000).min(put_off_bytes / PAGE_BYTES);
-            policy.pay(packed * 6_000);
-            spent += packed * 6_000;
-            put_off_bytes -= packed * PAGE_BYTES;
-            if policy.decide(insns, pages, Usage { put_off_bytes, ..ROOMY }) == Decision::Take {
-                policy.begin(pages);
-                policy.pay(pages * 700);
-                spent += pages * 700;
-                put_off_bytes += pages * PAGE_BYTES;
-                taken += 1;
-                (pages, insns) = (0, 0);
-            }
-            assert!(put_off_bytes <= MOST_PUT_OFF_BYTES);
+        for (pages, count) in [(10, 1000), (500, 500), (5000, 50), (50_000, 5)] {
+            let (spent, distances) = run(pages, 2000);
+            let share = 2000 * 25_000_000 / SHARE;
+            assert!(spent <= share + MOST_OWED_NS as u64, "{pages} pages: {spent} ns");
+            assert!(distances.len() >= count, "{pages} pages: {distances:?}");
         }
-        assert!(spent <= 1000 * 100_000_000 / SHARE + MOST_OWED_NS as u64, "{spent} ns");
-        assert!(taken >= 12, "{taken} of them");
     }
 
     #[test]
-    fn the_more_waits_the_further_apart_they_stand() {
+    fn a_guest_that_starts_has_checkpoints_before_there_is_credit_for_them() {
+        let (_, distances) = run(1500, 40);
+        assert_eq!(distances[0], 1);
+        assert!(distances.iter().all(|&distance| distance <= 8), "{distances:?}");
+        assert!(distances.len() >= 10, "{distances:?}");
+    }
+
+    #[test]
+    fn the_more_is_owed_the_further_apart_they_stand() {
         let policy = Policy::new(1 << 30);
-        let usage = |put_off_bytes| Usage { put_off_bytes, ..ROOMY };
+        let usage = |owed_ns| Usage { waiting_pages: owed_ns / FIRST_PAGE_NS, ..ROOMY };
         assert_eq!(policy.decide(FIRST_INTERVAL, 100, usage(0)), Decision::Take);
-        assert_eq!(policy.decide(FIRST_INTERVAL, 100, usage(32 << 20)), Decision::Wait);
-        assert_eq!(policy.decide(3 * FIRST_INTERVAL, 100, usage(32 << 20)), Decision::Take);
-        assert_eq!(policy.decide(100 * FIRST_INTERVAL, 100, usage(MOST_PUT_OFF_BYTES)), Decision::Wait);
-        let small = policy.with_ram(64 << 20);
-        assert_eq!(small.decide(100 * FIRST_INTERVAL, 100, usage(32 << 20)), Decision::Wait);
+        assert_eq!(policy.decide(FIRST_INTERVAL, 100, usage(25_000_000)), Decision::Wait);
+        assert_eq!(policy.decide(3 * FIRST_INTERVAL, 100, usage(25_000_000)), Decision::Take);
+        assert_eq!(policy.decide(1000 * FIRST_INTERVAL, 100, usage(45_000_000)), Decision::Wait);
     }
 
     #[test]
-    fn a_checkpoint_too_large_to_wait_must_be_saved_up_for() {
+    fn memory_beside_ram_is_bounded() {
+        let policy = Policy::new(1 << 30);
+        let decide =
+            |policy: &Policy, put_off_bytes| policy.decide(FIRST_INTERVAL, 100, Usage { put_off_bytes, ..ROOMY });
+        assert_eq!(decide(&policy, MOST_PUT_OFF_BYTES), Decision::Take);
+        assert_eq!(decide(&policy, MOST_PUT_OFF_BYTES + 1), Decision::Wait);
+        assert!(policy.is_too_much(MOST_PUT_OFF_BYTES + 1));
+        let small = policy.with_ram(64 << 20);
+        assert_eq!(decide(&small, (32 << 20) + 1), Decision::Wait);
+    }
+
+    #[test]
+    fn what_is_saved_up_is_bounded() {
         let mut policy = Policy::new(1 << 30);
-        assert_eq!(policy.decide(FIRST_INTERVAL, 100_000, ROOMY), Decision::Wait);
-        policy.earn(100_000 * FIRST_PAGE_NS * SHARE + CHECKPOINT_NS * SHARE);
-        assert_eq!(policy.decide(FIRST_INTERVAL, 100_000, ROOMY), Decision::Take);
-        policy.begin(100_000);
-        policy.pay(100_000 * FIRST_PAGE_NS);
-        assert_eq!(policy.decide(FIRST_INTERVAL, 100_000, ROOMY), Decision::Wait);
+        for _ in 0..100 {
+            policy.earn(1_000_000_000);
+        }
+        assert_eq!(policy.credit_ns(), MOST_SAVED_NS);
+        policy.pay(MOST_SAVED_NS as u64 + 7);
+        assert_eq!(policy.credit_ns(), -7);
     }
 }

@@ -1,7 +1,9 @@
 //! Records a running machine: who runs it calls this beside it, for each input and between slices.
 
+use std::sync::Arc;
+
 use machine::ram::RamError;
-use machine::{EngineKind, Input, Machine};
+use machine::{EngineKind, Input, LentRam, Machine};
 
 use crate::Position;
 use crate::account::Account;
@@ -9,8 +11,8 @@ use crate::encoder::{Checkpoint, Encoder};
 use crate::format::PAGE_BYTES;
 use crate::format::log::{Event, EventKind};
 use crate::format::records::{BootDescription, CheckpointKind, ConfigRecord, EndReason, RecordingHeader};
-use crate::page_map::{is_zero, page_of};
 use crate::policy::{Decision, Policy};
+use crate::put_off::Waiting;
 use crate::sink::Sink;
 use crate::store::PendingBase;
 use crate::worker::{Ending, Job, Report, Worker};
@@ -46,10 +48,6 @@ pub enum RecordError {
     Gone,
 }
 
-/// Pages of the initial state that are copied at once, before the guest runs on, and then each time that
-/// [`Recorder::poll`] is called, and at the end: about a millisecond's worth.
-const PAGES_AT_ONCE: usize = 1024;
-
 /// Changed pages with which the end of a recording can be a checkpoint, too; with more it costs more than it is worth.
 const END_PAGES: usize = 4096;
 
@@ -72,8 +70,6 @@ pub struct RecorderOptions {
     pub first_interval: Option<u64>,
     /// How much later than the machine's own power-on positions count; zero without resets.
     pub base: Position,
-    /// Pages of the initial state that are copied at a time, if not the usual number.
-    pub pages_at_once: Option<usize>,
 }
 
 impl Default for RecorderOptions {
@@ -87,16 +83,8 @@ impl Default for RecorderOptions {
             budget_bytes: DEFAULT_BUDGET_BYTES,
             first_interval: None,
             base: Position::default(),
-            pages_at_once: None,
         }
     }
-}
-
-/// The initial state, while its pages are still being copied.
-struct Start {
-    checkpoint: Box<Checkpoint>,
-    /// Pages to copy, the last first.
-    left: Vec<u64>,
 }
 
 /// A recording under way.
@@ -109,9 +97,10 @@ pub struct Recorder {
     last_checkpoint: Position,
     progress: Position,
     ended: bool,
-    /// The initial state, until it is complete.
-    start: Option<Start>,
-    pages_at_once: usize,
+    /// What the pages of states that wait are read from.
+    ram: Arc<LentRam>,
+    /// The number of the last state that was given to the worker.
+    number: u32,
     /// What the worker said last.
     report: Report,
     /// What went wrong since the caller last asked.
@@ -125,7 +114,9 @@ impl Recorder {
     /// If the host refuses. What cannot be written is said by [`Self::flush`].
     pub fn start(machine: &mut Machine, sink: Box<dyn Sink>, options: RecorderOptions) -> Result<Self, RecordError> {
         let mut recorder = Self::new(machine, sink, options, None)?;
-        recorder.begin(machine)?;
+        machine.take_dirty_pages();
+        // They are copied while the guest runs on; those that it changes first are kept aside by the machine.
+        recorder.save_whole(machine, CheckpointKind::Initial)?;
         Ok(recorder)
     }
 
@@ -142,7 +133,7 @@ impl Recorder {
         let mut recorder = Self::new(machine, sink, options, Some(&base))?;
         recorder.worker.give(Job::Base(base));
         machine.take_dirty_pages();
-        recorder.save(machine, CheckpointKind::Initial, Vec::new(), Vec::new());
+        recorder.save(machine, CheckpointKind::Initial, Vec::new());
         Ok(recorder)
     }
 
@@ -169,6 +160,7 @@ impl Recorder {
         };
         let pages = (machine.ram_bytes().len() / PAGE_BYTES) as u64;
         let encoder = Encoder::new(sink, &header, pages).with_budget(options.budget_bytes);
+        let ram = Arc::new(machine.lent_ram()?);
         let worker = Worker::start(encoder).map_err(RecordError::Thread)?;
         let policy = Policy::new(options.budget_bytes).with_ram(machine.config().ram_bytes);
         Ok(Recorder {
@@ -179,63 +171,11 @@ impl Recorder {
             last_checkpoint: start,
             progress: start,
             ended: false,
-            start: None,
-            pages_at_once: options.pages_at_once.unwrap_or(PAGES_AT_ONCE).max(1),
+            ram,
+            number: 0,
             report: Report::default(),
             failed: None,
         })
-    }
-
-    /// Begins with the state as it stands. Its pages are copied while the guest runs on; those that it changes
-    /// first are kept aside by the machine.
-    fn begin(&mut self, machine: &mut Machine) -> Result<(), RecordError> {
-        let mut left: Vec<u64> = machine.populated_pages()?.into_iter().flatten().collect();
-        machine.take_dirty_pages();
-        machine.watch_pages(left.iter().copied());
-        left.reverse();
-        let checkpoint = Box::new(Checkpoint {
-            position: self.position(machine),
-            kind: CheckpointKind::Initial,
-            state: machine.save(),
-            pages: Vec::new(),
-            bytes: Vec::new(),
-            config: None,
-            base: self.base,
-            events_before: None,
-        });
-        self.start = Some(Start { checkpoint, left });
-        self.copy_some(machine, self.pages_at_once);
-        Ok(())
-    }
-
-    /// Copies up to `count` more pages of the initial state.
-    fn copy_some(&mut self, machine: &mut Machine, count: usize) {
-        let Some(start) = &mut self.start else { return };
-        let (mut pages, mut bytes) = (Vec::new(), self.worker.buffer());
-        for (page, content) in machine.take_preimages() {
-            pages.push(page);
-            bytes.extend_from_slice(&*content);
-        }
-        for page in start.left.split_off(start.left.len().saturating_sub(count)).into_iter().rev() {
-            if machine.unwatch_page(page) {
-                pages.push(page);
-                bytes.extend_from_slice(page_of(machine.ram_bytes(), page));
-            }
-        }
-        self.worker.give(Job::Pages(pages, bytes));
-        if let Some(start) = self.start.take_if(|start| start.left.is_empty()) {
-            self.worker.give(Job::Checkpoint(start.checkpoint));
-        }
-    }
-
-    /// Copies all pages of the initial state that are left.
-    fn complete_start(&mut self, machine: &mut Machine) {
-        self.copy_some(machine, usize::MAX);
-    }
-
-    /// Ends all copying that waits for pages to change, so that another copy of RAM can begin: a snapshot.
-    pub fn settle_copies(&mut self, machine: &mut Machine) {
-        self.checkpoint(machine);
     }
 
     /// Where `machine` stands in this recording.
@@ -273,41 +213,28 @@ impl Recorder {
     }
 
     fn give_events(&mut self) {
-        // The initial state comes first in the file.
-        if !self.events.is_empty() && self.start.is_none() {
+        if !self.events.is_empty() {
             self.worker.give(Job::Log(std::mem::take(&mut self.events)));
         }
     }
 
     /// Saves a checkpoint if one is due and the last one is done with. Call it often, between runs.
     pub fn poll(&mut self, machine: &mut Machine) {
-        if self.start.is_some() {
-            // The worker sets the pace: it always has something to do, and copies do not pile up.
-            if self.worker.backlog() < 2 {
-                self.copy_some(machine, self.pages_at_once);
-            }
-            return self.account.forget();
+        if self.ended || self.worker.backlog() > 0 {
+            return self.account.guest_ran();
         }
         self.account.guest_ran();
-        if self.report.put_off_bytes > 0 && !self.ended && self.worker.backlog() == 0 {
-            if let Err(error) = self.refresh() {
-                self.failed = Some(error);
-                return;
-            }
-            if let Some(ns) = self.account.spendable_ns() {
-                self.worker.give(Job::Pack(ns));
-            }
-        }
-        let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
-        let pages = machine.dirty_page_count();
-        if self.ended || self.account.decide(insns, pages) == Decision::Wait || self.worker.backlog() > 0 {
-            return;
-        }
         if let Err(error) = self.refresh() {
             self.failed = Some(error);
             return;
         }
-        match self.account.decide(insns, pages) {
+        if self.report.put_off_bytes > 0
+            && let Some(ns) = self.account.spendable_ns()
+        {
+            self.worker.give(Job::Pack(ns));
+        }
+        let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
+        match self.account.decide(insns, machine.dirty_page_count()) {
             Decision::Wait => {}
             Decision::Take => self.checkpoint(machine),
             Decision::NoRoom if self.report.is_thinned && !self.report.is_thinning => self.worker.give(Job::MakeRoom),
@@ -315,28 +242,11 @@ impl Recorder {
         }
     }
 
-    /// Saves a checkpoint now.
+    /// Saves a checkpoint of the machine as it stands.
     pub fn checkpoint(&mut self, machine: &mut Machine) {
-        self.complete_start(machine);
         machine.settle();
-        let (pages, bytes) = self.copy_changes(machine);
-        self.save(machine, CheckpointKind::Seek, pages, bytes);
-    }
-
-    /// The pages that may have changed since the last checkpoint.
-    fn copy_changes(&self, machine: &mut Machine) -> (Vec<u64>, Vec<u8>) {
         let pages = machine.take_dirty_pages();
-        let bytes = self.copy_pages(machine, &pages);
-        (pages, bytes)
-    }
-
-    fn copy_pages(&self, machine: &Machine, pages: &[u64]) -> Vec<u8> {
-        let mut bytes = self.worker.buffer();
-        bytes.reserve(pages.len() * PAGE_BYTES);
-        for &page in pages {
-            bytes.extend_from_slice(page_of(machine.ram_bytes(), page));
-        }
-        bytes
+        self.save(machine, CheckpointKind::Seek, pages);
     }
 
     /// `new` takes the place of `old`, the machine recorded so far: a reset. Positions go on from there.
@@ -344,37 +254,37 @@ impl Recorder {
     /// # Errors
     /// If the host does not tell about RAM.
     pub fn restart(&mut self, old: &mut Machine, new: &mut Machine) -> Result<(), RecordError> {
-        self.complete_start(old);
         old.settle();
         new.settle();
         let here = self.position(old);
         self.base = here.since(Position::of(new));
-        self.save_whole(new)
+        new.take_dirty_pages();
+        // What the old one has lent can be read from it as long as it is needed.
+        self.ram = Arc::new(new.lent_ram()?);
+        self.save_whole(new, CheckpointKind::Restart)
     }
 
-    /// Saves the state of a machine that was not recorded before.
-    fn save_whole(&mut self, machine: &mut Machine) -> Result<(), RecordError> {
-        machine.take_dirty_pages();
-        let ram = machine.ram_bytes();
-        let pages = machine.populated_pages()?.into_iter().flatten();
-        let pages: Vec<u64> = pages.filter(|&page| !is_zero(page_of(ram, page))).collect();
-        let bytes = self.copy_pages(machine, &pages);
-        self.save(machine, CheckpointKind::Restart, pages, bytes);
+    /// Saves the state of a machine that was not recorded before; its dirty pages were taken.
+    fn save_whole(&mut self, machine: &mut Machine, kind: CheckpointKind) -> Result<(), RecordError> {
+        let pages = machine.populated_pages()?.into_iter().flatten().collect();
+        self.save(machine, kind, pages);
         Ok(())
     }
 
-    fn save(&mut self, machine: &mut Machine, kind: CheckpointKind, pages: Vec<u64>, bytes: Vec<u8>) {
+    /// Lends `pages`, which are all that may have changed since the last state, to the worker with the rest of the state.
+    fn save(&mut self, machine: &mut Machine, kind: CheckpointKind, pages: Vec<u64>) {
         self.give_events();
         let position = self.position(machine);
         self.last_checkpoint = position;
-        let count = pages.len() as u64;
+        self.number += 1;
+        machine.lend_pages(&self.ram, self.number, &pages);
         let config = (kind == CheckpointKind::Restart).then(|| ConfigRecord::from(machine.config()));
-        let state = machine.save();
-        let (base, events_before) = (self.base, None);
-        let checkpoint = Box::new(Checkpoint { position, kind, state, pages, bytes, config, base, events_before });
-        let waits = kind == CheckpointKind::Seek && !self.account.is_at_any_price();
-        self.worker.give(if waits { Job::PutOff(checkpoint) } else { Job::Checkpoint(checkpoint) });
-        self.account.copied(count);
+        let checkpoint =
+            Checkpoint { position, kind, state: machine.save(), config, base: self.base, events_before: None };
+        let is_urgent = kind != CheckpointKind::Seek || self.account.is_at_any_price() || self.ended;
+        let (ram, number) = (self.ram.clone(), self.number);
+        self.worker.give(Job::Checkpoint(Box::new(Waiting { checkpoint, pages, ram, number, is_urgent })));
+        self.account.noted();
     }
 
     /// Takes over what the worker says.
@@ -383,8 +293,9 @@ impl Recorder {
             return Err(RecordError::NoBase(sentence));
         }
         let is_idle = self.worker.backlog() == 0;
-        let (error, report) = self.worker.outcome().ok_or(RecordError::Gone)?;
-        if is_idle && self.start.is_none() {
+        let (error, mut report) = self.worker.outcome().ok_or(RecordError::Gone)?;
+        report.put_off_bytes += (self.ram.kept_count() * PAGE_BYTES) as u64;
+        if is_idle {
             self.account.hear(report);
         }
         self.report = report;
@@ -399,7 +310,7 @@ impl Recorder {
     pub fn flush(&mut self, machine: &Machine) -> Result<(), RecordError> {
         self.give_events();
         let here = self.position(machine);
-        if here > self.progress && !self.ended && self.start.is_none() {
+        if here > self.progress && !self.ended {
             self.progress = here;
             self.worker.give(Job::Progress(here));
         }
@@ -426,35 +337,25 @@ impl Recorder {
     pub fn finish(&mut self, machine: &mut Machine, reason: EndReason, status: u8) -> Result<(), RecordError> {
         if !self.ended {
             self.ended = true;
-            self.complete_start(machine);
             machine.settle();
             self.give_events();
-            // A checkpoint here lets `verify` name what differs, and makes going to the end quick.
-            self.worker.wait();
-            let mut pages = machine.take_dirty_pages();
-            let count = pages.len();
-            let is_checkpoint = self.refresh().is_ok() && count <= END_PAGES && self.account.has_room(count as u64);
             if let Some(ns) = self.account.spendable_ns() {
                 self.worker.give(Job::Pack(ns));
             }
-            if !is_checkpoint {
-                self.hash_pages(machine, &std::mem::take(&mut pages));
-            }
-            let (position, state, base) = (self.position(machine), machine.save(), self.base);
-            let bytes = self.copy_pages(machine, &pages);
-            let ending = Ending { position, reason, status, base, is_checkpoint, state, pages, bytes };
-            self.worker.give(Job::End(Box::new(ending)));
-        }
-        self.retry()
-    }
-
-    /// Has the worker look at pages for the digest at the end, a few at a time: there may be as many as RAM has.
-    fn hash_pages(&mut self, machine: &Machine, pages: &[u64]) {
-        for part in pages.chunks(PAGES_AT_ONCE) {
-            let bytes = self.copy_pages(machine, part);
-            self.worker.give(Job::LastPages(part.to_vec(), bytes));
             self.worker.wait();
+            let mut pages = machine.take_dirty_pages();
+            let count = pages.len();
+            let is_current = self.refresh().is_ok() && self.report.waiting_pages == 0;
+            if is_current && count <= END_PAGES && self.account.has_room(count as u64) {
+                // A checkpoint here lets `verify` name what differs, and makes going to the end quick.
+                self.save(machine, CheckpointKind::Seek, std::mem::take(&mut pages));
+            }
+            let (position, state, ram) = (self.position(machine), machine.save(), self.ram.clone());
+            self.worker.give(Job::End(Box::new(Ending { position, reason, status, state, pages, ram })));
         }
+        let result = self.retry();
+        self.ram.end();
+        result
     }
 
     /// Whether the file is being thinned out, as far as known.
@@ -465,5 +366,13 @@ impl Recorder {
     /// Bytes of the file as far as known: all, and those of checkpoints and the initial state.
     pub fn sizes(&self) -> (u64, u64) {
         (self.report.file_bytes, self.report.checkpoint_bytes)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // The guest need not keep pages aside any more.
+        self.worker.stop();
+        self.ram.end();
     }
 }

@@ -4,20 +4,27 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use machine::MachineState;
+use machine::page_hashes::{PageHash, hash};
+use machine::{LentRam, MachineState};
 
 use crate::Position;
 use crate::account::thread_ns;
-use crate::encoder::{Checkpoint, Encoder};
+use crate::encoder::Encoder;
+use crate::format::PAGE_BYTES;
 use crate::format::log::Event;
-use crate::format::records::{CheckpointKind, EndReason};
-use crate::put_off::PutOff;
+use crate::format::records::EndReason;
+use crate::put_off::{PutOff, Waiting};
 use crate::store::PendingBase;
 use crate::writer::WriteError;
 
-/// Buffers that are kept for the next pages, and the bytes that one of them may have.
-const SPARE_BUFFERS: usize = 2;
-const SPARE_BYTES: usize = 4 << 20;
+/// Processor time that goes into what is urgent between two looks at the queue, in nanoseconds.
+const URGENT_NS: u64 = 5_000_000;
+/// So many pages are worth a thread of their own to hash them.
+const PAGES_A_THREAD: usize = 512;
+/// Threads that hash the last pages.
+const MOST_THREADS: usize = 4;
+/// Pages that are read at a time to be hashed.
+const PAGES_AT_ONCE: usize = 16;
 
 /// How a recording ends.
 pub struct Ending {
@@ -27,16 +34,12 @@ pub struct Ending {
     pub reason: EndReason,
     /// With [`EndReason::DebugExit`]: the guest's exit status.
     pub status: u8,
-    /// Where the machine's own counts begin.
-    pub base: Position,
-    /// Whether the end is a checkpoint, too.
-    pub is_checkpoint: bool,
     /// All but RAM.
     pub state: MachineState,
-    /// Indexes of the pages that may have changed since the last checkpoint, but for those of [`Job::LastPages`].
+    /// Indexes of the pages that may have changed since the last state that was given.
     pub pages: Vec<u64>,
-    /// The bytes of `pages`, one after the other.
-    pub bytes: Vec<u8>,
+    /// RAM, which does not change until this is done.
+    pub ram: Arc<LentRam>,
 }
 
 /// What a worker is asked to do, in this order.
@@ -45,26 +48,18 @@ pub enum Job {
     Base(PendingBase),
     /// Log these.
     Log(Vec<Event>),
-    /// Add these pages (indexes, and bytes one after the other) to the next state.
-    Pages(Vec<u64>, Vec<u8>),
-    /// Save this state, and first those that were put off.
-    Checkpoint(Box<Checkpoint>),
-    /// Save this state when there is time for it.
-    PutOff(Box<Checkpoint>),
+    /// Save this state, when there is time for it if it is not urgent.
+    Checkpoint(Box<Waiting>),
     /// There is so much processor time, in nanoseconds, for states that were put off.
     Pack(u64),
     /// Note that the run was recorded up to here, with all that was given before.
     Progress(Position),
-    /// Pages (indexes, and bytes one after the other) that changed before the end, which is no checkpoint.
-    LastPages(Vec<u64>, Vec<u8>),
     /// The recording ends here; states that are still put off are dropped.
     End(Box<Ending>),
     /// There is no room for the next checkpoint: thin out those that are there.
     MakeRoom,
     /// Try again to write what could not be written.
     Retry,
-    /// Nothing.
-    Skip,
 }
 
 /// What a worker has done so far.
@@ -80,8 +75,10 @@ pub struct Report {
     pub busy_ns: u64,
     /// Pages of checkpoints that were packed in it.
     pub packed_pages: u64,
-    /// Bytes in memory of states that were put off.
+    /// Bytes in memory of states that wait to be packed.
     pub put_off_bytes: u64,
+    /// Pages of theirs that are not packed.
+    pub waiting_pages: u64,
     /// Processor time that thinning out the file took, in nanoseconds.
     pub thinning_ns: u64,
     /// The file is thinned out when it is time for it.
@@ -110,8 +107,6 @@ struct Outcome {
     /// Why there is no state that the recording could begin with.
     no_base: Option<String>,
     report: Report,
-    /// Buffers that are not needed any more: memory that is mapped already spares the guest's thread the faults.
-    spare: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -167,12 +162,7 @@ impl Worker {
         }
     }
 
-    /// An empty buffer, one used before if there is one.
-    pub fn buffer(&self) -> Vec<u8> {
-        self.shared.lock().spare.pop().unwrap_or_default()
-    }
-
-    /// How many jobs wait for it, the one that it works on included.
+    /// How many jobs wait for it, the one that it works on and urgent states included.
     pub fn backlog(&self) -> u64 {
         let outcome = self.shared.lock();
         if outcome.gone { 0 } else { self.given - outcome.done }
@@ -199,8 +189,9 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
+impl Worker {
+    /// Waits until it has done what it was given, and ends it.
+    pub fn stop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // Its panic was printed; there is nobody here to hear of it again.
@@ -209,17 +200,27 @@ impl Drop for Worker {
     }
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 fn work(encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
     let mut work = Work { encoder, put_off: PutOff::default(), report: Report::default() };
     loop {
-        // Thinning goes on while there is no job, and a little after each, so that it ends whatever comes.
-        let job = match if work.report.is_thinning { queue.try_recv() } else { queue.recv().map_err(Into::into) } {
+        // What is urgent, and thinning, goes on while there is no job, and a little after each, so that it ends whatever comes.
+        let is_busy = work.report.is_thinning || work.put_off.is_urgent();
+        let job = match if is_busy { queue.try_recv() } else { queue.recv().map_err(Into::into) } {
             Ok(job) => Some(job),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Disconnected) if !work.put_off.is_urgent() => return,
+            Err(_) => None,
         };
         if let Some(job) = job {
             work.do_job(job, shared);
+        }
+        if work.put_off.is_urgent() {
+            work.do_urgent(shared);
         }
         if work.report.is_thinning {
             work.do_thinning();
@@ -236,7 +237,7 @@ struct Work {
 }
 
 impl Work {
-    fn do_job(&mut self, mut job: Job, shared: &Shared) {
+    fn do_job(&mut self, job: Job, shared: &Shared) {
         let start_ns = thread_ns();
         if let Job::Base(base) = &job {
             match base.wait() {
@@ -244,23 +245,32 @@ impl Work {
                 Err(sentence) => shared.lock().no_base = Some(sentence),
             }
         }
-        if shared.lock().no_base.is_some() {
-            job = Job::Skip;
-        }
-        let mut spare = Vec::new();
-        let result = self.perform(job, start_ns, &mut spare);
+        let (done, result) = match shared.lock().no_base.is_some() {
+            true => (1, Ok(())),
+            false => self.perform(job, start_ns),
+        };
+        self.tell(start_ns, done, result, shared);
+    }
+
+    /// Goes on with what is urgent.
+    fn do_urgent(&mut self, shared: &Shared) {
+        let start_ns = thread_ns();
+        let done = self.pack(&|| thread_ns() - start_ns < URGENT_NS);
+        let result = self.encoder.writer().write();
+        self.tell(start_ns, done, result, shared);
+    }
+
+    /// Says that so many jobs are done since `start_ns`.
+    fn tell(&mut self, start_ns: u64, done: u64, result: Result<(), WriteError>, shared: &Shared) {
         self.report.busy_ns += thread_ns() - start_ns;
         self.report.put_off_bytes = self.put_off.bytes();
+        self.report.waiting_pages = self.put_off.pages();
         self.report.look(&mut self.encoder);
         self.report.is_thinning = self.encoder.is_thinning();
         let mut outcome = shared.lock();
-        outcome.done += 1;
+        outcome.done += done;
         outcome.error = result.err();
         outcome.report = self.report;
-        if (1..=SPARE_BYTES).contains(&spare.capacity()) && outcome.spare.len() < SPARE_BUFFERS {
-            spare.clear();
-            outcome.spare.push(spare);
-        }
         shared.changed.notify_all();
     }
 
@@ -273,59 +283,78 @@ impl Work {
         self.report.look(&mut self.encoder);
     }
 
-    /// Does a job that began at `start_ns`; a buffer that is not needed any more comes into `spare`.
-    fn perform(&mut self, job: Job, start_ns: u64, spare: &mut Vec<u8>) -> Result<(), WriteError> {
+    /// Packs states that wait as long as `goes_on` says so. Gives the number of urgent ones that are in the file now.
+    fn pack(&mut self, goes_on: &dyn Fn() -> bool) -> u64 {
+        let packed = self.put_off.pack(&mut self.encoder, goes_on);
+        self.report.packed_pages += packed.pages;
+        packed.urgent
+    }
+
+    /// Does a job that began at `start_ns`. Gives the number of jobs that are done now: one that is urgent and waits is not.
+    fn perform(&mut self, job: Job, start_ns: u64) -> (u64, Result<(), WriteError>) {
         let encoder = &mut self.encoder;
-        let packed = &mut self.report.packed_pages;
+        let mut done = 1;
         match job {
             Job::Log(events) => encoder.log(&events),
-            Job::Pages(pages, bytes) => {
-                encoder.add_pages(&pages, &bytes);
-                *spare = bytes;
+            Job::Checkpoint(waiting) => {
+                done -= u64::from(waiting.is_urgent);
+                self.put_off.add(*waiting, encoder.events());
             }
-            Job::Checkpoint(checkpoint) => {
-                *packed += self.put_off.pack(encoder, spare, &|| true);
-                *packed += checkpoint.pages.len() as u64;
-                *spare = save(encoder, *checkpoint);
+            Job::Pack(ns) => done += self.pack(&|| thread_ns() - start_ns < ns),
+            Job::Progress(position) => return (done, encoder.writer().write_progress(position)),
+            Job::End(ending) => {
+                while self.put_off.is_urgent() {
+                    done += self.pack(&|| true);
+                }
+                end(&mut self.encoder, &self.put_off, *ending);
+                self.put_off.clear();
             }
-            Job::PutOff(checkpoint) => self.put_off.add(*checkpoint, encoder.events()),
-            Job::Pack(ns) => *packed += self.put_off.pack(encoder, spare, &|| thread_ns() - start_ns < ns),
-            Job::Progress(position) => return encoder.writer().write_progress(position),
-            Job::LastPages(pages, bytes) => {
-                encoder.last_pages(&pages, &bytes);
-                *spare = bytes;
-            }
-            Job::End(ending) => end(encoder, &self.put_off, *ending),
             Job::MakeRoom => encoder.make_room(),
-            Job::Skip => return Ok(()),
             Job::Retry | Job::Base(_) => {}
         }
-        encoder.writer().write()
+        (done, self.encoder.writer().write())
     }
-}
-
-/// Saves a state; gives back the buffer of its pages.
-fn save(encoder: &mut Encoder, mut checkpoint: Checkpoint) -> Vec<u8> {
-    // The pages of a restart are known only together.
-    if checkpoint.kind == CheckpointKind::Restart {
-        encoder.checkpoint(checkpoint);
-        return Vec::new();
-    }
-    let (pages, bytes) = (std::mem::take(&mut checkpoint.pages), std::mem::take(&mut checkpoint.bytes));
-    encoder.add_pages(&pages, &bytes);
-    encoder.checkpoint(checkpoint);
-    bytes
 }
 
 fn end(encoder: &mut Encoder, put_off: &PutOff, ending: Ending) {
-    let Ending { position, reason, status, base, state, pages, bytes, is_checkpoint } = ending;
-    let digest = if is_checkpoint && put_off.is_empty() {
-        let (kind, config, events_before) = (CheckpointKind::Seek, None, None);
-        encoder.checkpoint(Checkpoint { position, kind, state, pages, bytes, config, base, events_before })
-    } else {
-        encoder.last_pages(&pages, &bytes);
-        put_off.changes().for_each(|(pages, bytes)| encoder.last_pages(pages, bytes));
-        encoder.digest_of(&state)
-    };
+    let Ending { position, reason, status, state, mut pages, ram } = ending;
+    pages.extend(put_off.all_pages());
+    pages.sort_unstable();
+    pages.dedup();
+    let hashes = hashes(&pages, &ram);
+    let digest = encoder.digest_of(&state, pages.into_iter().zip(hashes));
     encoder.end(position, reason, status, digest);
+}
+
+/// The hashes of `pages`, which are ascending, of a machine that stands still.
+fn hashes(pages: &[u64], ram: &LentRam) -> Vec<PageHash> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let part = pages.len().div_ceil(threads).max(PAGES_A_THREAD);
+    std::thread::scope(|scope| {
+        let mut parts = pages.chunks(part);
+        let first = parts.next().unwrap_or_default();
+        let others: Vec<_> = parts.map(|pages| scope.spawn(|| hashes_of(pages, ram))).collect();
+        let mut all = hashes_of(first, ram);
+        for other in others {
+            match other.join() {
+                Ok(hashes) => all.extend(hashes),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    })
+}
+
+fn hashes_of(pages: &[u64], ram: &LentRam) -> Vec<PageHash> {
+    let mut bytes = vec![0; PAGES_AT_ONCE * PAGE_BYTES];
+    let mut hashes = Vec::with_capacity(pages.len());
+    let mut rest = pages;
+    while let Some(&first) = rest.first() {
+        let run = (first..).zip(rest).take(PAGES_AT_ONCE).take_while(|(next, page)| next == *page).count();
+        let bytes = &mut bytes[..run * PAGE_BYTES];
+        ram.read(first, bytes);
+        hashes.extend(bytes.as_chunks().0.iter().map(hash));
+        rest = &rest[run..];
+    }
+    hashes
 }

@@ -264,7 +264,7 @@ fn snapshots_are_taken_while_the_guest_runs_on_and_is_recorded() {
         if number % 3 == 2 {
             session.machine.settle();
             if let Some(recorder) = &mut session.recorder {
-                recorder.settle_copies(&mut session.machine);
+                recorder.checkpoint(&mut session.machine);
             }
             let saved = SavedState::of(&session.machine, session.base);
             let new = NewNode { position: saved.position, parent: Some(started.id.clone()), ..named("s", None) };

@@ -137,12 +137,7 @@ impl Session {
     }
 
     pub fn record(&mut self, sink: &MemorySink, interval: u64) {
-        let options = RecorderOptions {
-            first_interval: Some(interval),
-            base: self.base,
-            pages_at_once: Some(20),
-            ..RecorderOptions::default()
-        };
+        let options = RecorderOptions { first_interval: Some(interval), base: self.base, ..RecorderOptions::default() };
         self.recorder =
             Some(Recorder::start(&mut self.machine, Box::new(sink.clone()), options).expect("recording starts"));
     }

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod contexts;
 mod large_pages;
+pub mod lent;
 mod look_up;
 pub mod paging;
 pub mod phys;

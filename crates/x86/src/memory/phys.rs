@@ -1,7 +1,10 @@
 //! Guest-physical RAM: where it lies, its bytes, and what is known of each page.
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
+
 use super::access::Value;
+use super::lent::Lent;
 use crate::units::GuestPhysAddr;
 
 /// Bytes in a page.
@@ -70,6 +73,8 @@ pub struct GuestMemory {
     watched: Vec<bool>,
     /// Content of watched pages before they changed.
     preimages: Vec<Preimage>,
+    /// What is lent to others.
+    lent: Vec<Arc<Lent>>,
     /// Pages whose decoded code was overwritten; engines drop it before they go on.
     stale_code: Vec<u64>,
     /// Counts the pages that came to hold decoded code.
@@ -97,6 +102,7 @@ impl GuestMemory {
             dirty_count: pages,
             watched: Vec::new(),
             preimages: Vec::new(),
+            lent: Vec::new(),
             stale_code: Vec::new(),
             code_epoch: 0,
         }
@@ -227,6 +233,10 @@ impl GuestMemory {
         if self.watched.get(page) == Some(&true) {
             self.keep_preimage(page);
         }
+        for lent in &self.lent {
+            let start = page * PAGE_SIZE as usize;
+            lent.before_change(page, self.bytes()[start..].first_chunk().expect("a whole page"));
+        }
     }
 
     #[cold]
@@ -260,6 +270,23 @@ impl GuestMemory {
     /// Ends the watch of one page; whether it is as it was when the watch began.
     pub fn unwatch_page(&mut self, page: u64) -> bool {
         self.watched.get_mut(page as usize).is_some_and(std::mem::take)
+    }
+
+    /// Something to lend pages with, see [`Self::lend_pages`], as long as the caller holds it.
+    pub fn lender(&mut self) -> Arc<Lent> {
+        self.lent.retain(|lent| Arc::strong_count(lent) > 1);
+        let lent = Arc::new(Lent::none(self.dirty.len() as u64));
+        self.lent.push(lent.clone());
+        lent
+    }
+
+    /// Lends `pages`, with a `number` that is not 0: see [`super::lent`]. None of them may be dirty: take the dirty pages first.
+    pub fn lend_pages(&self, lent: &Lent, number: u32, pages: &[u64]) {
+        for &page in pages {
+            let is_clean = self.dirty[page as usize] & changed::CHECKPOINT == 0;
+            assert!(is_clean, "a lent page may have been written to already");
+            lent.lend(page, number);
+        }
     }
 
     /// Takes the contents kept so far.
@@ -377,6 +404,30 @@ mod tests {
         assert_eq!(layout.offset_of(GuestPhysAddr(4 << 30)), Some(3 << 30));
         assert_eq!(layout.offset_of(GuestPhysAddr((6 << 30) - 1)), Some((5 << 30) - 1));
         assert_eq!(layout.offset_of(GuestPhysAddr(6 << 30)), None);
+    }
+
+    #[test]
+    fn a_lent_page_is_kept_for_each_who_has_it() {
+        let mut owned = OwnedMemory::new(1 << 20);
+        let mem = &mut owned.memory;
+        mem.take_dirty_pages();
+        let (one, other) = (mem.lender(), mem.lender());
+        mem.write(GuestPhysAddr(0x1000), &[9]);
+        mem.take_dirty_pages();
+        mem.lend_pages(&one, 5, &[1, 2]);
+        mem.lend_pages(&other, 6, &[1]);
+        assert!(one.claim(2, 5));
+        mem.write(GuestPhysAddr(0x1000), &[1]);
+        mem.write(GuestPhysAddr(0x1001), &[2]);
+        mem.write(GuestPhysAddr(0x2000), &[3]);
+        assert!(!one.claim(1, 5));
+        for (lent, number) in [(&one, 5), (&other, 6)] {
+            let kept = lent.take_kept();
+            assert_eq!((kept.len(), kept[0].page, kept[0].number, kept[0].bytes[0]), (1, 1, number, 9));
+        }
+        drop((one, other));
+        mem.lender();
+        assert_eq!(mem.lent.len(), 1, "who is gone is forgotten");
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! Pages that others may copy while the guest runs on: each stays as it was until it first changes, and then its old
+//! content is kept for them.
+//!
+//! Who lends a page writes a number down for it. Whoever takes that number away first decides: a reader that finds it still there
+//! after it has copied the page has a good copy, and the guest need not keep one; a guest that is about to write takes it away before,
+//! and keeps the old content. Nobody waits for anybody, and the guest can see none of it.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::phys::PAGE_SIZE;
+
+/// The bytes of a page.
+pub type PageBytes = [u8; PAGE_SIZE as usize];
+
+/// A page as it was when it was lent.
+#[derive(Debug)]
+pub struct Kept {
+    /// The number with which it was lent.
+    pub number: u32,
+    /// Its offset in RAM divided by 4096.
+    pub page: u64,
+    /// Its bytes.
+    pub bytes: Box<PageBytes>,
+}
+
+/// Which pages of one RAM are lent to someone, and what was kept of them.
+#[derive(Debug)]
+pub struct Lent {
+    /// Per page, the number with which it is lent; 0: it is not.
+    numbers: Box<[AtomicU32]>,
+    kept: Mutex<Vec<Kept>>,
+    kept_count: AtomicUsize,
+}
+
+impl Lent {
+    /// None of `pages` pages.
+    pub fn none(pages: u64) -> Self {
+        Lent {
+            numbers: (0..pages).map(|_| AtomicU32::new(0)).collect(),
+            kept: Mutex::default(),
+            kept_count: AtomicUsize::new(0),
+        }
+    }
+
+    /// Lends a page; what was to be had of it with another number is lost.
+    pub(super) fn lend(&self, page: u64, number: u32) {
+        self.numbers[page as usize].store(number, Ordering::Release);
+    }
+
+    /// Ends the lending of a page with this number; whether it was lent until now, so that it did not change.
+    pub fn claim(&self, page: u64, number: u32) -> bool {
+        let number_of = self.numbers.get(page as usize);
+        number_of.is_some_and(|n| n.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    }
+
+    /// Ends the lending of all pages, and drops what was kept.
+    pub fn end(&self) {
+        for number in &self.numbers {
+            number.store(0, Ordering::Release);
+        }
+        drop(self.take_kept());
+    }
+
+    /// The page, whose bytes are these, is about to change.
+    pub(super) fn before_change(&self, page: usize, bytes: &PageBytes) {
+        if self.numbers[page].load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let number = self.numbers[page].swap(0, Ordering::AcqRel);
+        if number != 0 {
+            self.kept_count.fetch_add(1, Ordering::Relaxed);
+            self.lock().push(Kept { number, page: page as u64, bytes: Box::new(*bytes) });
+        }
+    }
+
+    /// Takes the pages that were kept since the last call.
+    pub fn take_kept(&self) -> Vec<Kept> {
+        let kept = std::mem::take(&mut *self.lock());
+        self.kept_count.fetch_sub(kept.len(), Ordering::Relaxed);
+        kept
+    }
+
+    /// How many pages [`Self::take_kept`] would give.
+    pub fn kept_count(&self) -> usize {
+        self.kept_count.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_first_has_the_page() {
+        let lent = Lent::none(4);
+        lent.lend(1, 7);
+        lent.lend(2, 7);
+        assert!(!lent.claim(0, 7) && !lent.claim(1, 6) && !lent.claim(9, 7), "it was not lent so");
+        assert!(lent.claim(1, 7) && !lent.claim(1, 7));
+        lent.before_change(1, &[1; 4096]);
+        lent.before_change(2, &[2; 4096]);
+        lent.before_change(2, &[3; 4096]);
+        assert!(!lent.claim(2, 7), "it changed");
+        assert_eq!(lent.kept_count(), 1);
+        let kept = lent.take_kept();
+        assert_eq!((kept.len(), kept[0].number, kept[0].page, kept[0].bytes[0]), (1, 7, 2, 2));
+        lent.lend(3, 8);
+        lent.end();
+        lent.before_change(3, &[4; 4096]);
+        assert_eq!((lent.kept_count(), lent.take_kept().len()), (0, 0));
+    }
+}
