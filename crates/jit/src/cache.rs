@@ -325,10 +325,15 @@ impl Cache {
     }
 }
 
+/// True if the CPU's next instruction can be translated code's. The view of a block stands for the privilege level, which
+/// rings 1 and 2 would make untrue.
+pub fn runs(cpu: &Vcpu, env: &Env<'_>) -> bool {
+    cpu.mode.code == CodeSize::B64 && !matches!(cpu.mode.cpl, 1 | 2) && !env.mem.has_stale_code()
+}
+
 impl Accelerator for Cache {
     fn run(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Option<Ran> {
-        // The view stands for the privilege level, which rings 1 and 2 would make untrue.
-        if cpu.mode.code != CodeSize::B64 || matches!(cpu.mode.cpl, 1 | 2) || env.mem.has_stale_code() {
+        if !runs(cpu, env) {
             return None;
         }
         // A fault is left to the interpreter, which meets it again.

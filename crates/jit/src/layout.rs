@@ -12,6 +12,7 @@ use x86::Vcpu;
 use x86::interp::Ran;
 use x86::memory::tlb::{DATA_VIEWS, FastFetch, FastTables, FastView};
 use x86::segment::Segment;
+use x86::system::msr::Msrs;
 use x86::vcpu::cr;
 use x86::vector::state::VectorState;
 
@@ -143,6 +144,9 @@ pub const MXCSR_OFFSET: i32 = (offset_of!(Vcpu, vector) + offset_of!(VectorState
 
 /// Offset of RFLAGS, but for the arithmetic flags, in [`Vcpu`].
 pub const SYSTEM_FLAGS_OFFSET: i32 = offset_of!(Vcpu, rflags_system) as i32;
+
+/// Offset of IA32_KERNEL_GS_BASE in [`Vcpu`].
+pub const KERNEL_GS_BASE_OFFSET: i32 = (offset_of!(Vcpu, msrs) + offset_of!(Msrs, kernel_gs_base)) as i32;
 
 /// Offset of a guest register in [`Vcpu`].
 pub const fn gpr_offset(register: u8) -> i32 {

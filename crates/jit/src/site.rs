@@ -2,13 +2,14 @@
 //! translation for, and accesses to memory that miss the TLB's fast tags.
 #![allow(unsafe_code)]
 
+use crate::cache::{key, runs};
 use crate::layout::{BUDGET_BIAS, Context, vectors_usable};
-use x86::InsnCount;
 use x86::fault::Flow;
 use x86::flags::{self, LazyFlags};
-use x86::interp::{Ran, finish};
+use x86::interp::{Ran, finish, goes_on};
 use x86::op::{Env, Op};
 use x86::vcpu::GPR_PAGE_RIP;
+use x86::{GuestPhysAddr, InsnCount, Vcpu};
 
 /// An instruction at its place in a block.
 #[derive(Clone, Copy)]
@@ -62,7 +63,44 @@ pub unsafe extern "sysv64" fn execute(context: *mut Context, site: u64) -> u64 {
         context.flags = pack_flags(cpu.lazy);
         return context.code + u64::from(site.resume);
     }
+    let repeated = matches!(outcome, Ok(Flow::Next | Flow::Leave)) && env.extra_steps > 0 && as_before;
     context.ran = finish(cpu, env, &site.op, outcome);
     debug_assert!(context.ran != Ran::Chained || cpu.count.0 <= context.until);
-    0
+    if env.leave || !goes_on(cpu, env, context.ran) {
+        return 0;
+    }
+    context.flags = pack_flags(cpu.lazy);
+    if repeated && site.resume != 0 {
+        // The rest of the block is charged for; the iterations were not.
+        let charged = u64::from(site.ahead) - 1;
+        if context.until - cpu.count.0 < charged {
+            return 0;
+        }
+        context.budget = BUDGET_BIAS + (context.until - cpu.count.0 - charged);
+        return context.code + u64::from(site.resume);
+    }
+    // SAFETY: as above; the jump cache in front of the code is the translator's, which waits.
+    unsafe { elsewhere(context, cpu, env) }.unwrap_or(0)
+}
+
+/// The code for the instruction that comes next, anywhere, if it is known: what the translator would do if the
+/// run of translated code ended here.
+///
+/// # Safety
+/// As [`execute`].
+unsafe fn elsewhere(context: &mut Context, cpu: &mut Vcpu, env: &mut Env<'_>) -> Option<u64> {
+    if !runs(cpu, env) || context.vectors_usable < context.vectors_loaded {
+        return None;
+    }
+    let page = cpu.fetch_page(env, cpu.rip).ok()?;
+    if env.mem.has_stale_code() || cpu.count.0 >= context.until {
+        return None;
+    }
+    let at = page.0 | cpu.rip & 0xfff;
+    // SAFETY: the code begins where the context says.
+    let code = unsafe { crate::buffer::known_jump(context.code, at, key(GuestPhysAddr(at), cpu.mode.view)) }?;
+    cpu.tlb.leave_fetch_page();
+    context.page_rip = cpu.rip & !0xfff;
+    context.budget = BUDGET_BIAS + (context.until - cpu.count.0);
+    Some(code)
 }

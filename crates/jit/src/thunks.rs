@@ -11,7 +11,7 @@ use std::mem::offset_of;
 pub struct Thunks {
     /// `extern "sysv64" fn(*mut Context, code: *const u8) -> u64`: runs translated code.
     pub enter: u32,
-    /// Executes the site in ECX by its own code and goes on behind it, or leaves.
+    /// Executes the site in ECX by its own code and goes on behind it, or where the guest does, or leaves.
     pub slow: u32,
     /// Leaves with the word in ECX; RIP is in the frame if the word says so.
     pub exit: u32,
@@ -92,8 +92,6 @@ fn emit_enter(asm: &mut Asm) {
     asm.op_mem(false, &[0x0f, 0xae], 3, layout::HOST_MXCSR);
     asm.load(RAX, Mem::base(RDI, offset_of!(Context, cpu) as i32));
     asm.store(layout::CPU, RAX);
-    asm.load(RAX, Mem::base(RDI, offset_of!(Context, page_rip) as i32));
-    asm.store(layout::PAGE_RIP, RAX);
 }
 
 /// Loads the guest's registers and flags and goes on at [`layout::RESUME`].
@@ -103,6 +101,8 @@ fn emit_restore(asm: &mut Asm) {
     move_vectors(asm, true);
     asm.land_long(none);
     asm.load(R11, layout::CONTEXT);
+    asm.load(RAX, context(offset_of!(Context, page_rip)));
+    asm.store(layout::PAGE_RIP, RAX);
     asm.load(R15, context(offset_of!(Context, budget)));
     asm.load(RAX, context(offset_of!(Context, flags)));
     // 1 + 7Fh overflows, 0 + 7Fh does not.

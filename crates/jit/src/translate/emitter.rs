@@ -247,6 +247,7 @@ impl<'a> Emitter<'a> {
             Bsf | Bsr | Bt | Bts | Btr | Btc => self.bits(),
             Shld | Shrd => self.double_shift(),
             Cli | Sti | Pushfq => self.interrupt_flag(),
+            Swapgs => self.swap_gs(),
             Jmp | Call | Ret => self.jump(),
             _ if self.item.insn.is_jcc_short_or_near() => self.conditional_jump(),
             _ if super::vector::is_native(&self.item) => self.vector(),

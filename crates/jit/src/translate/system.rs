@@ -1,4 +1,4 @@
-//! CLI, STI and PUSHFQ of a kernel, which executes them all the time.
+//! CLI, STI, PUSHFQ and SWAPGS of a kernel, which executes them all the time.
 
 use super::emitter::Emitter;
 use super::memory::Access;
@@ -48,6 +48,21 @@ impl Emitter<'_> {
         self.asm.pdep(R10, R10, layout::IF_MASK);
         self.asm.not(R10);
         self.asm.store(Mem::base(R11, SYSTEM_FLAGS_OFFSET), R10);
+        Ok(())
+    }
+
+    /// SWAPGS: two words of the vCPU change places.
+    pub fn swap_gs(&mut self) -> Emitted {
+        if self.at.view >= view::USER {
+            return Err(Untranslated);
+        }
+        let bases = [layout::segment_base_offset(x86::segment::seg::GS as u8), layout::KERNEL_GS_BASE_OFFSET];
+        self.asm.load(R11, layout::CPU);
+        let [gs, kernel] = bases.map(|offset| Mem::base(R11, offset));
+        self.asm.load(R10, gs);
+        self.asm.load(RCX, kernel);
+        self.asm.store(kernel, R10);
+        self.asm.store(gs, RCX);
         Ok(())
     }
 

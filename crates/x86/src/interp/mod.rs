@@ -271,6 +271,21 @@ impl Interpreter {
     }
 }
 
+/// True if behind what just ran as `ran` nothing comes but the next instruction, as far as the run's bound, the board and
+/// events are concerned.
+#[inline]
+pub fn goes_on(cpu: &Vcpu, env: &Env<'_>, ran: Ran) -> bool {
+    let interrupted = env.interrupt && cpu.rflags_system & flags::IF != 0;
+    !matches!(ran, Ran::Exit(_))
+        && cpu.count < env.until
+        && !env.bus_touched
+        && !interrupted
+        && cpu.nmi_pending == 0
+        && cpu.debug_pending == 0
+        && cpu.activity == Activity::Running
+        && !steps_singly(cpu)
+}
+
 /// True if the next instruction must run alone: it is in an interrupt shadow, single-stepped or
 /// resumed, or each must be compared with the breakpoints.
 #[inline(always)]
