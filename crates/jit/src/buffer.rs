@@ -134,7 +134,8 @@ impl CodeBuffer {
 /// # Safety
 /// `code` is the address of offset 0 of a buffer that lives, and nothing changes its jump cache now.
 pub unsafe fn known_jump(code: u64, address: u64, key: u64) -> Option<u64> {
-    let at = (code as *const u8).wrapping_offset(JUMP_KEYS as isize).cast::<u64>().wrapping_add(address as usize % JUMPS);
+    let at =
+        (code as *const u8).wrapping_offset(JUMP_KEYS as isize).cast::<u64>().wrapping_add(address as usize % JUMPS);
     // SAFETY: both words lie within the jump cache, which is readable and in front of the code.
     let (found, target) = unsafe { (*at, *at.wrapping_add(JUMPS)) };
     (found == key.wrapping_neg()).then_some(target)
