@@ -95,7 +95,7 @@ fn hold(name: &str, samples: &[Sample]) {
     );
     assert!(first_kib.max(second_kib) <= MOST_ANON_KIB, "{name}: {first_kib} and {second_kib} KiB");
     assert!(second_kib <= first_kib + SLACK_KIB, "{name}: {first_kib} KiB, then {second_kib} KiB");
-    assert!(file_bytes <= 3 * BUDGET_MIB << 20, "{name}: {file_bytes} bytes of recording");
+    assert!(file_bytes <= (3 * BUDGET_MIB) << 20, "{name}: {file_bytes} bytes of recording");
 }
 
 #[test]
