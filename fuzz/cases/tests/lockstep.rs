@@ -1,7 +1,7 @@
 //! Engines held against the interpreter with guests made at random.
 //!
 //! Every case has a number: `CHRONOVISOR_CASE=number` runs it alone in the tests that are asked for, `CHRONOVISOR_CASES=n` runs n of each
-//! kind, `CHRONOVISOR_LONG=1` a hundred times as many.
+//! kind, `CHRONOVISOR_LONG=1` a hundred times as many; `CHRONOVISOR_FIRST=number` begins with another case than 0.
 
 use fuzz_cases::lockstep::compare::Pair;
 use fuzz_cases::lockstep::crossing::Crossings;
@@ -35,7 +35,8 @@ fn numbers(short: u64) -> std::ops::Range<u64> {
         return case..case + 1;
     }
     let factor = if std::env::var_os("CHRONOVISOR_LONG").is_some() { 100 } else { 1 };
-    0..number("CHRONOVISOR_CASES").unwrap_or(short * factor)
+    let first = number("CHRONOVISOR_FIRST").unwrap_or(0);
+    first..first + number("CHRONOVISOR_CASES").unwrap_or(short * factor)
 }
 
 /// What ran.

@@ -40,7 +40,7 @@ pub fn run(bytes: &[u8]) {
 /// # Panics
 /// If they differ, a run stops elsewhere than told, makes no progress, or this host cannot run the translator.
 pub fn translator(bytes: &[u8]) {
-    compare(bytes, engines::translator);
+    compare(bytes, engines::small_translator);
 }
 
 /// Runs the script's code by the interpreter in one piece, and by `engine` in pieces.

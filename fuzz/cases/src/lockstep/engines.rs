@@ -18,7 +18,16 @@ pub fn translator() -> Box<dyn Engine> {
     Box::new(Translator::eager(64).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// The same in blocks of two instructions at most.
+/// The same with small tables, which are quick to make and to drop: for runs of few steps.
+///
+/// # Panics
+/// If this host cannot run it: ask [`translator_missing`] first.
+pub fn small_translator() -> Box<dyn Engine> {
+    let policy = Policy { code_bytes: 1 << 20, blocks: 1 << 10, ..Policy::eager(64) };
+    Box::new(Translator::with_policy(policy).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The translator in blocks of two instructions at most.
 ///
 /// # Panics
 /// If this host cannot run it: ask [`translator_missing`] first.
