@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::scratch_file;
 
@@ -58,6 +59,96 @@ pub fn build(body: &str) -> PathBuf {
     run(Command::new("as").arg("--32").arg(&source).arg("-o").arg(&object));
     run(Command::new("ld").args(["-m", "elf_i386", "-T"]).arg(&script).arg(&object).arg("-o").arg(&kernel));
     kernel
+}
+
+/// Echoes, working some time after each byte, until 'q'.
+///
+/// One file for all: a guest is told its name, so it belongs to the state.
+pub fn echo() -> PathBuf {
+    static KERNEL: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        build(
+            "
+        mov $0x3fc, %dx
+        mov $3, %al
+        out %al, %dx
+    1:  inc %ebx
+        mov $0x3fd, %dx
+        in %dx, %al
+        test $1, %al
+        jz 1b
+        mov $0x3f8, %dx
+        in %dx, %al
+        out %al, %dx
+        mov $2000, %ecx
+    2:  add %ecx, %esi
+        push %esi
+        pop %edi
+        loop 2b
+        cmp $'q', %al
+        jne 1b
+        debug_exit $0
+    ",
+        )
+    };
+    KERNEL.get_or_init(build).clone()
+}
+
+/// Each start takes one byte: 'r' resets, anything else leaves.
+pub fn resetting() -> PathBuf {
+    build(
+        "
+        mov $0x3fc, %dx
+        mov $3, %al
+        out %al, %dx
+    1:  mov $0x3fd, %dx
+        in %dx, %al
+        test $1, %al
+        jz 1b
+        mov $0x3f8, %dx
+        in %dx, %al
+        out %al, %dx
+        cmp $'r', %al
+        jne 2f
+        mov $0xfe, %al
+        out %al, $0x64
+        cli
+        hlt
+    2:  debug_exit $0
+    ",
+    )
+}
+
+/// Writes 8 MiB that do not compress, and others again, `rounds` times; then leaves.
+pub fn scribbler(rounds: u32) -> PathBuf {
+    wide_scribbler(8, rounds)
+}
+
+/// The same with `mib` MiB.
+pub fn wide_scribbler(mib: u32, rounds: u32) -> PathBuf {
+    let end = 0x40_0000 + (mib << 20);
+    build(&format!(
+        "
+        mov ${rounds}, %ebx
+        mov $12345, %eax
+    1:  mov $0x400000, %edi
+    2:  imul $1103515245, %eax, %eax
+        add $12345, %eax
+        mov %eax, %ecx
+        shr $13, %ecx
+        xor %eax, %ecx
+        mov %ecx, (%edi)
+        add $4, %edi
+        cmp ${end}, %edi
+        jne 2b
+        push %eax
+        putc $'.'
+        pop %eax
+        dec %ebx
+        jnz 1b
+        debug_exit $0
+    "
+    ))
 }
 
 fn run(command: &mut Command) {

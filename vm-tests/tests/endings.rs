@@ -31,27 +31,7 @@ fn a_triple_fault() {
 
 #[test]
 fn a_reset_ends_the_run_only_if_asked() {
-    // Each start takes one byte: 'r' resets through the keyboard controller, anything else leaves.
-    let body = "
-        mov $0x3fc, %dx
-        mov $3, %al
-        out %al, %dx
-    1:  mov $0x3fd, %dx
-        in %dx, %al
-        test $1, %al
-        jz 1b
-        mov $0x3f8, %dx
-        in %dx, %al
-        out %al, %dx
-        cmp $'r', %al
-        jne 2f
-        mov $0xfe, %al
-        out %al, $0x64
-        cli
-        hlt
-    2:  debug_exit $0
-    ";
-    let kernel = bare_metal::build(body);
+    let kernel = bare_metal::resetting();
     let run =
         |options: &[&str]| Guest::kernel(&kernel).options(&["--debug-exit"]).options(options).stdin_file("rrx").run();
     let once = run(&["--no-reboot"]).expect_status(14);

@@ -8,9 +8,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use recording_support::{Program, ended, json, scratch};
+use recording_support::{ended, json, scratch};
 use vm_tests::debian::{Debian, kernel_file};
-use vm_tests::program;
+use vm_tests::{Program, program};
 
 /// What the process may take beside its guest's RAM, in KiB: see the floor in `docs/benchmarks.md`.
 const MOST_ANON_KIB: u64 = 128 << 10;

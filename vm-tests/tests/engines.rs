@@ -4,10 +4,11 @@
 mod recording_support;
 
 use machine::StopReason;
-use recording_support::{Program, TYPED, echo, json, scratch};
-use vm_tests::Guest;
+use recording_support::{TYPED, json, scratch};
+use vm_tests::bare_metal::echo;
 use vm_tests::debian::{Debian, MAX_INSNS};
 use vm_tests::lockstep::{Plan, engines_agree};
+use vm_tests::{Guest, Program};
 
 /// Looks at the first part of a boot, in the middle of which the kernel's own code is patched.
 const SLICE: Plan = Plan { every: 2_000_000, digest_every: 10, max_insns: 120_000_000, longest: 1 << 20, seed: 1 };

@@ -3,8 +3,9 @@
 
 mod recording_support;
 
-use recording_support::{Program, echo, ended, json, recorded, scratch};
-use vm_tests::Guest;
+use recording_support::{ended, json, recorded, scratch};
+use vm_tests::bare_metal::{echo, resetting};
+use vm_tests::{Guest, Program};
 
 #[test]
 fn a_replay_ends_as_the_run_did_with_the_same_output() {
@@ -99,7 +100,7 @@ fn going_live_makes_a_branch() {
 
 #[test]
 fn a_recording_goes_on_over_a_reset() {
-    let kernel = recording_support::resetting();
+    let kernel = resetting();
     let file = scratch("reset.cvr");
     let options = &["--debug-exit", "--digest", "--record", &file];
     let run = Guest::kernel(&kernel).options(options).stdin_file("rrx").run().expect_status(1);

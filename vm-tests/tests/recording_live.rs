@@ -1,29 +1,17 @@
-//! Recordings of running machines: over the control socket, with the recorder killed, and on a full disk.
+//! Recordings and snapshots of running machines: over the control socket, and on a full disk.
 
 mod recording_support;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use recording_support::{Program, ended, json, scratch, scribbler};
-use vm_tests::{Rng, program};
+use recording_support::{ctl, ended, json, scratch};
+use vm_tests::Program;
+use vm_tests::bare_metal::scribbler;
 
 /// Rounds of a guest that does not end while a test looks at it.
 const FOR_EVER: u32 = u32::MAX;
-
-/// Asks again until the program is there to answer.
-fn ctl(socket: &str, arguments: &[&str]) -> serde_json::Value {
-    for _ in 0..600 {
-        let outcome = Program::new(&[&["ctl", socket, "--json"], arguments].concat()).run();
-        if outcome.status == Some(0) {
-            return json(&outcome.console);
-        }
-        assert!(outcome.errors.contains("no session listens"), "{arguments:?}: {}", outcome.errors);
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("the control socket never answered");
-}
 
 /// A machine under way with a control socket.
 fn controlled(more: &[&str]) -> (Child, String) {
@@ -72,39 +60,6 @@ fn a_session_is_recorded_from_its_middle() {
         assert_eq!(live.digest, replayed.digest);
     }
     ended(&[&file, &snapshot]);
-}
-
-#[test]
-fn a_killed_recorder_leaves_a_recording_that_replays() {
-    let times = if std::env::var_os("CHRONOVISOR_LONG").is_some() { 200 } else { 6 };
-    let mut rng = Rng::new(1);
-    let mut whole = 0;
-    for time in 0..times {
-        let file = scratch("killed.cvr");
-        // With little room for checkpoints the file is thinned out now and then.
-        let budget = if time % 2 == 0 { "128M" } else { "12M" };
-        let (mut child, socket) = controlled(&["--record", &file, "--record-budget", budget]);
-        let before = ctl(&socket, &["status"])["insns"].as_u64().expect("a number");
-        let wait_ms = rng.below(2000);
-        std::thread::sleep(Duration::from_millis(wait_ms));
-        child.kill().expect("it can be killed");
-        child.wait().expect("it ends");
-        let outcome = Program::new(&["info", &file, "--json"]).run();
-        if outcome.status == Some(2) {
-            assert!(outcome.errors.contains("initial state"), "{time}: {}", outcome.errors);
-        } else {
-            whole += 1;
-            let info = json(&outcome.expect_status(0).console);
-            assert_eq!(info["cut_short"], true, "{time}");
-            // At most a second of the host's time is lost.
-            let end = info["end"]["insns"].as_u64().expect("a number");
-            assert!(wait_ms < 1000 || end >= before, "{time}: after {wait_ms} ms it ends at {end}, before {before}");
-            let verified = Program::new(&["verify", &file]).run().expect_status(0);
-            assert!(verified.console.contains("cut short"), "{}", verified.console);
-        }
-        ended(&[&file]);
-    }
-    assert!(whole > times / 2, "only {whole} of {times} recordings had begun");
 }
 
 /// A small file system that is unmounted at the end.
@@ -171,14 +126,56 @@ fn on_a_full_disk_a_recording_in_a_tree_waits_for_room_too() {
     while ctl(&socket, &["status"])["insns"].as_u64() < Some(40_000_000) {
         std::thread::sleep(Duration::from_millis(50));
     }
-    let start = Command::new(program()).args(["ctl", &socket, "record", "start", "run"]).stdout(Stdio::null()).spawn();
+    let mut start = Program::new(&["ctl", &socket, "record", "start", "run"]).spawn_unheard();
     let mut errors = BufReader::new(child.stderr.take().expect("it is a pipe"));
     let mut line = String::new();
     errors.read_line(&mut line).expect("standard error is text");
     assert!(line.contains("paused") && line.contains("state that the recording begins with"), "{line}");
     disk.resize("512m");
-    assert!(start.expect("ctl starts").wait().expect("it ends").success());
+    assert!(start.wait().expect("it ends").success());
     ctl(&socket, &["quit"]);
     assert_eq!(child.wait().expect("it ends").code(), Some(10));
     Program::new(&["verify", &format!("{tree}:run")]).run().expect_status(0);
+}
+
+#[test]
+fn a_snapshot_to_a_file_is_whole_or_not_there() {
+    let (mut child, socket) = controlled(&[]);
+    let taken = scratch("taken.cvr");
+    let at = ctl(&socket, &["snapshot", &taken])["insns"].as_u64();
+    let info = json(&Program::new(&["info", &taken, "--json"]).run().expect_status(0).console);
+    assert_eq!((info["start"]["insns"].as_u64(), info["end"]["insns"].as_u64()), (at, at));
+    assert_eq!(info["cut_short"], false);
+    let verified = json(&Program::new(&["verify", &taken, "--json"]).run().expect_status(0).console);
+    assert_eq!((&verified["same"], &verified["states"]), (&true.into(), &1.into()));
+    // Whoever asks hears what is wrong, and nothing is written over.
+    let before = std::fs::read(&taken).expect("the snapshot");
+    for (path, sentence) in
+        [(taken.as_str(), "exists already"), ("/", "not a regular file"), ("/nowhere/x.cvr", "cannot create")]
+    {
+        let refused = Program::new(&["ctl", &socket, "snapshot", path]).run().expect_status(2);
+        assert!(refused.errors.contains(sentence), "{}", refused.errors);
+    }
+    assert_eq!(std::fs::read(&taken).expect("the snapshot"), before);
+    if let Some(disk) = SmallDisk::mount("2m") {
+        // By then the guest has written more than there is room for.
+        while ctl(&socket, &["status"])["insns"].as_u64() < Some(40_000_000) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let path = format!("{}/full.cvr", disk.0);
+        let refused = Program::new(&["ctl", &socket, "snapshot", &path]).run().expect_status(2);
+        assert!(
+            refused.errors.contains("No space left") && refused.errors.contains("nothing is left"),
+            "{}",
+            refused.errors
+        );
+        assert_eq!(std::fs::read_dir(&disk.0).expect("the directory").count(), 0);
+        // The guest runs on, and with room a snapshot is taken.
+        disk.resize("512m");
+        ctl(&socket, &["snapshot", &path]);
+        Program::new(&["verify", &path]).run().expect_status(0);
+    }
+    ctl(&socket, &["quit"]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(10));
+    ended(&[&taken]);
 }

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prost::Message;
-use recording_support::{Program, json, recorded, scratch};
+use recording_support::{json, recorded, scratch};
 use timeline::format::block::{self, Kind};
 use timeline::format::log::{self, EventKind};
 use timeline::format::preamble::PREAMBLE_BYTES;
 use timeline::format::records::{CheckpointRecord, LogRecord, RecordingHeader};
 use timeline::reader::Reader;
 use timeline::{Recording, Replayer, Target};
-use vm_tests::{Guest, bare_metal};
+use vm_tests::{Guest, Program, bare_metal};
 
 /// What becomes of a block's payload; `None`: it stays.
 type Change<'a> = dyn Fn(Kind, &[u8]) -> Option<Vec<u8>> + 'a;

@@ -12,6 +12,7 @@ use x86::{InsnCount, VirtualTime};
 
 use crate::control::{Answer, Command, Request};
 use crate::recording::{Description, Recording, StartError};
+use crate::snapshots::Snapshots;
 use crate::tree::{Place, Tree};
 use crate::vm::{Stop, Vm};
 
@@ -27,6 +28,7 @@ pub struct Guest {
     /// The VM's tree. Dropped before the recording, which may wait for it.
     pub(crate) tree: Option<Tree>,
     pub(crate) recording: Option<Recording>,
+    pub(crate) snapshots: Snapshots,
     pub(crate) description: Description,
     /// Where recordings and snapshots go that the guest asks for; `None`: nowhere.
     pub(crate) guest_files: Option<PathBuf>,
@@ -52,6 +54,7 @@ impl Guest {
             base,
             tree,
             recording: None,
+            snapshots: Snapshots::default(),
             description,
             guest_files,
             told: None,
@@ -74,6 +77,7 @@ impl Guest {
         if let Some(tree) = &mut self.tree {
             tree.complete(&mut self.machine);
         }
+        self.snapshots.complete(&mut self.machine);
         self.base = self.position();
         let mut old = std::mem::replace(&mut self.machine, machine);
         (self.told, self.looked) = (None, false);
@@ -149,16 +153,6 @@ impl Guest {
         recording.recorder.mark(&mut self.machine, name);
         let at = self.position();
         Ok(json!({ "name": name, "insns": at.insns, "virtual_ns": at.time.as_ns() }))
-    }
-
-    /// Saves the machine as it stands: a recording that ends where it begins.
-    pub(crate) fn snapshot(&mut self, path: &std::path::Path) -> Answer {
-        self.complete_copies();
-        Recording::start(&mut self.machine, self.base, path, &self.description)
-            .and_then(|mut file| Ok(file.recorder.finish(&mut self.machine, EndReason::Stopped, 0)?))
-            .map_err(|error| error.to_string())?;
-        let at = self.position();
-        Ok(json!({ "file": path.display().to_string(), "insns": at.insns, "virtual_ns": at.time.as_ns() }))
     }
 
     fn status(&self) -> Answer {
@@ -239,6 +233,7 @@ impl Vm for Guest {
     }
 
     fn tend(&mut self) -> Result<(), RecordError> {
+        self.tend_snapshots();
         self.tend_tree()?;
         let Some(recording) = &mut self.recording else { return Ok(()) };
         recording.recorder.poll(&mut self.machine);
@@ -250,12 +245,15 @@ impl Vm for Guest {
     }
 
     fn is_busy(&self) -> bool {
-        self.tree.as_ref().is_some_and(Tree::is_busy)
+        self.snapshots.is_busy() || self.tree.as_ref().is_some_and(Tree::is_busy)
     }
 
     fn retry(&mut self) -> Result<(), RecordError> {
+        // The machine stands still: nothing is gained by copying a little at a time.
+        self.snapshots.complete(&mut self.machine);
+        self.tend_snapshots();
         self.tend_tree()?;
-        if self.is_busy() {
+        if self.tree.as_ref().is_some_and(Tree::is_busy) {
             // The recording goes on behind the state that it begins with.
             return Ok(());
         }
@@ -275,7 +273,7 @@ impl Vm for Guest {
             },
             Command::Snapshot(to) => match to.place(self.tree.is_some()) {
                 Ok(Place::Node(name)) => return self.snapshot_for(request, &name, state),
-                Ok(Place::File(path)) => self.snapshot(&path),
+                Ok(Place::File(path)) => return self.snapshot_to(request, &path, state),
                 Err(sentence) => Err(sentence),
             },
             Command::RecordStop => self.stop_recording(),

@@ -25,6 +25,7 @@ mod run;
 mod run_from;
 pub mod runner;
 pub mod slice;
+mod snapshots;
 pub mod terminal;
 pub mod tree;
 pub mod vm;

@@ -74,7 +74,7 @@ pub fn run(
     }
     let ending = attached(&mut guest, &mut outside, options, reboot)?;
     finish(&mut guest, &mut outside, ending)?;
-    guest.finish_tree();
+    guest.finish_saving();
     for notice in guest.take_notices() {
         outside.console.message(&notice);
     }

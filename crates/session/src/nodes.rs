@@ -30,9 +30,10 @@ impl Guest {
 
     /// Starts a recording as a node; its state is saved while the guest runs on.
     fn start_node(&mut self, name: &str, waiting: Waiting) -> Result<(), SessionError> {
-        let Some(tree) = &mut self.tree else { return Ok(()) };
         check_name(name)?;
+        self.complete_copies();
         self.machine.settle();
+        let Some(tree) = &mut self.tree else { return Ok(()) };
         let saved = self.description.saved(&self.machine, self.base);
         let started = tree.recording(&mut self.machine, saved, name, waiting).map_err(RecordError::from)?;
         let recording = Recording::start_in_tree(&mut self.machine, self.base, started, &self.description)?;
@@ -102,10 +103,7 @@ impl Guest {
         if let Some(tree) = &mut self.tree {
             tree.complete(&mut self.machine);
         }
-        if let Some(recording) = &mut self.recording {
-            // Whoever takes the dirty pages next takes them from it.
-            recording.recorder.checkpoint(&mut self.machine);
-        }
+        self.snapshots.complete(&mut self.machine);
     }
 
     /// The machine leaves the state of the tree in which it stood.
@@ -144,8 +142,10 @@ impl Guest {
         }
     }
 
-    /// Waits until all nodes are made that were asked for.
-    pub(crate) fn finish_tree(&mut self) {
+    /// Waits until all nodes and snapshots are made that were asked for.
+    pub(crate) fn finish_saving(&mut self) {
+        let notices = self.snapshots.finish(&mut self.machine);
+        self.notices.extend(notices);
         if let Some(mut tree) = self.tree.take() {
             let notices = tree.finish(&mut self.machine);
             self.notices.extend(notices);

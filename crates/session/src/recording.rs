@@ -103,7 +103,7 @@ impl Description {
         }
     }
 
-    fn options(&self, base: Position) -> RecorderOptions {
+    pub(crate) fn options(&self, base: Position) -> RecorderOptions {
         RecorderOptions {
             boot: self.boot.clone(),
             engine: self.engine.name().into(),

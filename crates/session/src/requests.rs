@@ -8,7 +8,7 @@ use machine::ControlRequest;
 
 use crate::control::Answer;
 use crate::guest::Guest;
-use crate::tree::UNNAMED;
+use crate::tree::{UNNAMED, Waiting};
 
 impl Guest {
     /// Serves what the guest asked, between two of its instructions.
@@ -56,9 +56,8 @@ impl Guest {
                     return self.node_for_guest(plain(name, "snapshot"), false);
                 }
                 let path = self.file_for_guest(name, "snapshot")?;
-                let answer = self.snapshot(&path)?;
-                self.notices.push(format!("the guest took the snapshot {}", path.display()));
-                Ok(answer)
+                self.snapshot_file(&path, Waiting::Guest("took the snapshot"));
+                Ok(().into())
             }
         }
     }

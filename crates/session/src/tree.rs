@@ -177,7 +177,7 @@ impl Tree {
             if result.is_err() && self.here.as_ref() == Some(&pending.id) {
                 self.here.clone_from(&pending.before);
             }
-            let result = result.map(|node| (described(&node, self.directory()), node));
+            let result = result.map(|node| (described(&node, self.directory()), node.record.name));
             notices.extend(pending.waiting.tell(&result));
         }
         notices
@@ -196,18 +196,18 @@ fn described(node: &Node, directory: &Path) -> Value {
 }
 
 impl Waiting {
-    /// Tells whoever waits; gives what the user should read.
-    fn tell(self, result: &Result<(Value, Node), String>) -> Option<String> {
+    /// Tells whoever waits what was made: a description for programs, and its name. Gives what the user should read.
+    pub(crate) fn tell(self, result: &Result<(Value, String), String>) -> Option<String> {
         match (self, result) {
             (Waiting::Program(request, state), result) => {
                 let answer: Answer = result.as_ref().map(|(value, _)| value.clone()).map_err(String::clone);
                 request.answer_in(answer, state);
                 None
             }
-            (Waiting::Guest(what), Ok((_, node))) => Some(format!("the guest {what} \"{}\"", node.record.name)),
+            (Waiting::Guest(what), Ok((_, name))) => Some(format!("the guest {what} \"{name}\"")),
             (Waiting::Guest(what), Err(sentence)) => Some(format!("the guest {what}, but {sentence}")),
-            (Waiting::Start(name), Ok((_, node))) if node.record.name == name => None,
-            (Waiting::Start(_), Ok((_, node))) => Some(format!("the recording is named \"{}\"", node.record.name)),
+            (Waiting::Start(wanted), Ok((_, name))) if *name == wanted => None,
+            (Waiting::Start(_), Ok((_, name))) => Some(format!("the recording is named \"{name}\"")),
             (Waiting::Start(_), Err(sentence)) => Some(format!("the recording is not in the tree: {sentence}")),
         }
     }

@@ -6,10 +6,12 @@
 
 mod account;
 pub mod checkpoints;
+mod copier;
 pub mod difference;
 pub mod encoder;
 pub mod format;
 pub mod maker;
+pub mod new_file;
 pub mod pack;
 pub mod page_cache;
 pub mod page_map;
@@ -23,6 +25,7 @@ pub mod recording;
 pub mod replayer;
 mod running;
 pub mod sink;
+pub mod snapshot_file;
 pub mod spec;
 pub mod store;
 pub mod target;

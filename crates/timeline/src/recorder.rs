@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use machine::ram::RamError;
-use machine::{EngineKind, Input, LentRam, Machine};
+use machine::{EngineKind, Input, LentRam, Machine, MachineConfig};
 
 use crate::Position;
 use crate::account::Account;
@@ -87,6 +87,30 @@ impl Default for RecorderOptions {
     }
 }
 
+impl RecorderOptions {
+    /// The header of a recording of a machine of this configuration that begins at `start`.
+    pub(crate) fn header(
+        &self,
+        config: &MachineConfig,
+        start: Position,
+        base: Option<&PendingBase>,
+    ) -> RecordingHeader {
+        RecordingHeader {
+            config: Some(config.into()),
+            engine: self.engine.clone(),
+            boot: Some(self.boot.clone()),
+            start: Some(start.into()),
+            created_unix_seconds: self.created_unix_seconds,
+            program: self.program.clone(),
+            clock: self.clock.clone(),
+            features: Vec::new(),
+            snapshot: base.map_or_else(String::new, |base| base.state().into()),
+            base: Some(self.base.into()),
+            tree: base.map_or_else(String::new, |base| base.tree().into()),
+        }
+    }
+}
+
 /// A recording under way.
 pub struct Recorder {
     worker: Worker,
@@ -145,19 +169,7 @@ impl Recorder {
     ) -> Result<Self, RecordError> {
         machine.settle();
         let start = Position::of(machine).after(options.base);
-        let header = RecordingHeader {
-            config: Some(machine.config().into()),
-            engine: options.engine,
-            boot: Some(options.boot),
-            start: Some(start.into()),
-            created_unix_seconds: options.created_unix_seconds,
-            program: options.program,
-            clock: options.clock,
-            features: Vec::new(),
-            snapshot: base.map_or_else(String::new, |base| base.state().into()),
-            base: Some(options.base.into()),
-            tree: base.map_or_else(String::new, |base| base.tree().into()),
-        };
+        let header = options.header(machine.config(), start, base);
         let pages = (machine.ram_bytes().len() / PAGE_BYTES) as u64;
         let encoder = Encoder::new(sink, &header, pages).with_budget(options.budget_bytes);
         let ram = Arc::new(machine.lent_ram()?);

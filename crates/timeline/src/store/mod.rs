@@ -175,8 +175,8 @@ impl Store {
         for page in populated.into_iter().flatten() {
             writer.add(self, page, crate::page_map::page_of(machine.ram_bytes(), page))?;
         }
-        let (base, lock) = writer.finish(self, saved)?;
-        self.add(&lock, NodeKind::Snapshot, &base.state, new, &fresh_id(new))
+        let finished = writer.finish(self, saved)?;
+        self.add(&finished.lock, NodeKind::Snapshot, &finished.base.state, new, &fresh_id(new))
     }
 
     /// Adds a node with this id whose state is there.

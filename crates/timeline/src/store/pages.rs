@@ -107,7 +107,7 @@ impl PageStore {
     }
 
     /// A page is not there.
-    fn missing(&self) -> StoreError {
+    pub(super) fn missing(&self) -> StoreError {
         let (path, what) = match self.damaged.first() {
             Some((path, what)) => (path.clone(), *what),
             None => (self.directory.display().to_string(), "a page is missing"),
@@ -294,6 +294,11 @@ impl PageWriter {
         }
         self.contents.add(hash, page);
         if self.contents.len() >= MAX_PAGES { self.write(store) } else { Ok(()) }
+    }
+
+    /// Whether a page with this content waits.
+    pub(super) fn has(&self, hash: &PageHash) -> bool {
+        self.waiting.contains(hash)
     }
 
     /// Writes what waits; if that fails, it can be tried again.

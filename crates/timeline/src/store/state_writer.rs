@@ -52,7 +52,18 @@ impl SavedState {
 pub struct StateWriter {
     lock: Lock,
     writer: PageWriter,
-    pages: Vec<(u64, PageHash)>,
+    /// Of all pages up to the last that is not zero.
+    hashes: Vec<PageHash>,
+}
+
+/// A state that was written.
+pub(crate) struct Finished {
+    /// It.
+    pub base: Base,
+    /// The right to change the store.
+    pub lock: Lock,
+    /// Its pages, from which the next state may begin.
+    pub hashes: Vec<PageHash>,
 }
 
 impl StateWriter {
@@ -61,7 +72,30 @@ impl StateWriter {
     /// # Errors
     /// If another process changes the store for long, or it cannot be read.
     pub fn begin(store: &mut Store) -> Result<Self, StoreError> {
-        Ok(StateWriter { lock: store.lock()?, writer: PageWriter::default(), pages: Vec::new() })
+        Self::begin_with(store, Vec::new(), &[])
+    }
+
+    /// The same; all pages but `changed` are as in the state with these hashes.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn begin_with(
+        store: &mut Store,
+        mut hashes: Vec<PageHash>,
+        changed: &[u64],
+    ) -> Result<Self, StoreError> {
+        for page in changed {
+            if let Some(hash) = hashes.get_mut(*page as usize) {
+                *hash = ZERO;
+            }
+        }
+        Ok(StateWriter { lock: store.lock()?, writer: PageWriter::default(), hashes })
+    }
+
+    /// Pages whose content is not in the store, nor waits to be.
+    pub(crate) fn missing(&self, store: &Store) -> Vec<u64> {
+        let is_missing = |hash: &PageHash| *hash != ZERO && !store.pages.has(hash) && !self.writer.has(hash);
+        self.hashes.iter().enumerate().filter(|(_, hash)| is_missing(hash)).map(|(page, _)| page as u64).collect()
     }
 
     /// Adds a page, in any order.
@@ -69,12 +103,15 @@ impl StateWriter {
     /// # Errors
     /// If it cannot be written; it waits on, see [`Self::retry`].
     pub fn add(&mut self, store: &mut Store, index: u64, page: &Page) -> Result<(), StoreError> {
-        let hash = hash(page);
-        if hash == ZERO {
-            return Ok(());
+        let (hash, index) = (hash(page), index as usize);
+        if self.hashes.len() <= index {
+            if hash == ZERO {
+                return Ok(());
+            }
+            self.hashes.resize(index + 1, ZERO);
         }
-        self.pages.push((index, hash));
-        self.writer.add(&mut store.pages, hash, page)
+        self.hashes[index] = hash;
+        if hash == ZERO { Ok(()) } else { self.writer.add(&mut store.pages, hash, page) }
     }
 
     /// Tries again to write what waits.
@@ -89,7 +126,7 @@ impl StateWriter {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn finish(self, store: &mut Store, saved: SavedState) -> Result<(Base, Lock), StoreError> {
+    pub(crate) fn finish(self, store: &mut Store, saved: SavedState) -> Result<Finished, StoreError> {
         let id = fresh_id(&NewNode::default());
         self.finish_as(store, saved, id)
     }
@@ -100,11 +137,16 @@ impl StateWriter {
         store: &mut Store,
         saved: SavedState,
         id: String,
-    ) -> Result<(Base, Lock), StoreError> {
+    ) -> Result<Finished, StoreError> {
         self.writer.write(&mut store.pages)?;
+        if !self.missing(store).is_empty() {
+            return Err(store.pages.missing());
+        }
+        let StateWriter { lock, writer: _, hashes } = self;
+        let pages = hashes.iter().enumerate().filter(|(_, hash)| **hash != ZERO);
+        let pages: Vec<(u64, PageHash)> = pages.map(|(page, hash)| (page as u64, *hash)).collect();
         let SavedState { config, state, position, base, boot, clock, engine } = saved;
-        self.pages.sort_unstable();
-        let digest = digest(&state, config.ram_bytes, &self.pages);
+        let digest = digest(&state, config.ram_bytes, &pages);
         let mut record = StateRecord {
             config: Some(config),
             state: Some(state),
@@ -116,9 +158,9 @@ impl StateWriter {
             digest: digest.0.to_vec(),
             ..StateRecord::default()
         };
-        record.set_pages(&self.pages);
+        record.set_pages(&pages);
         state::write(&store.state_path(&id), &record)?;
-        Ok((Base { state: id, pages: self.pages }, self.lock))
+        Ok(Finished { base: Base { state: id, pages }, lock, hashes })
     }
 }
 
