@@ -125,16 +125,13 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
     Ok(report)
 }
 
-/// The engine that recorded, or else the one that runs everywhere: no guest can tell.
+/// The engine that recorded, or else the one that runs everywhere, which is told.
 pub(crate) fn recorded_engine(name: &str, console: &mut Console) -> EngineKind {
-    let found = match EngineKind::of_name(name).map(|kind| kind.engine().map(|_| kind)) {
-        Some(Ok(kind)) => return kind,
-        Some(Err(error)) => error.to_string(),
-        None => "this version does not know it".into(),
-    };
-    let instead = EngineKind::default();
-    console.message(&format!("recorded by the {name}, replayed by the {}: {found}", instead.name()));
-    instead
+    let (engine, instead_because) = timeline::maker::recorded_engine(name);
+    if let Some(why) = instead_because {
+        console.message(&format!("recorded by the {name}, replayed by the {}: {why}", engine.name()));
+    }
+    engine
 }
 
 /// Whether the recorded machine was off or dead at the end.

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use machine::ram::RamError;
 use machine::save::MachineRestoreError;
-use machine::{Digest, EngineKind, Machine, MachineConfig, MachineError, MachineState, Output};
+use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output};
 use x86::CpuModel;
 use x86::vector::HostFeatures;
 
 use crate::checkpoints::{FileMaps, MemoryCheckpoint, MemoryCheckpoints};
 use crate::format::records::CheckpointKind;
 use crate::format::{FormatError, PAGE_BYTES};
-use crate::maker::MachineMaker;
+use crate::maker::{MachineMaker, recorded_engine};
 use crate::page_cache::PageCache;
 use crate::page_map::{PageMap, PageRef, is_zero, page_of};
 use crate::page_set::PageSet;
@@ -135,11 +135,6 @@ pub fn check_host(model: CpuModel, host: HostFeatures) -> Result<(), ReplayError
     if lacks.is_empty() { Ok(()) } else { Err(ReplayError::Host { model, lacks }) }
 }
 
-/// The engine that recorded, or the one that runs everywhere if this host has not that one.
-fn recorded_engine(recording: &Recording) -> EngineKind {
-    EngineKind::of_name(&recording.header().engine).filter(|kind| kind.engine().is_ok()).unwrap_or_default()
-}
-
 impl Replayer {
     /// The recorded machine in its initial state, executed by the engine that recorded.
     ///
@@ -154,7 +149,8 @@ impl Replayer {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_memory(recording: Arc<Recording>, budget_bytes: u64, interval: u64) -> Result<Self, ReplayError> {
-        let maker = recorded_engine(&recording).into();
+        let (engine, _) = recorded_engine(&recording.header().engine);
+        let maker = engine.into();
         Self::with_maker(recording, maker, budget_bytes, interval)
     }
 

@@ -24,7 +24,7 @@ pub use trace::Trace;
 pub use way::{Outcome, WayReport};
 
 use crate::difference::Differing;
-use crate::maker::MachineMaker;
+use crate::maker::{MachineMaker, recorded_engine};
 use crate::position::Position;
 use crate::recording::Recording;
 use crate::replayer::{ReplayError, Replayer};
@@ -41,10 +41,8 @@ pub struct Engines {
 impl Engines {
     /// Those that this host can run, first `chosen`, or else the one that recorded, or else the one that runs everywhere.
     pub fn of(recording: &Recording, chosen: Option<EngineKind>) -> Self {
-        let runs_here = |kind: &EngineKind| kind.engine().is_ok();
-        let recorded = || EngineKind::of_name(&recording.header().engine).filter(runs_here);
-        let first = chosen.or_else(recorded).unwrap_or_default();
-        let others = EngineKind::ALL.into_iter().filter(|kind| *kind != first && runs_here(kind));
+        let first = chosen.unwrap_or_else(|| recorded_engine(&recording.header().engine).0);
+        let others = EngineKind::ALL.into_iter().filter(|kind| *kind != first && kind.engine().is_ok());
         Engines { first: first.into(), others: others.map(MachineMaker::from).collect() }
     }
 }
