@@ -8,10 +8,8 @@ use std::ptr::null_mut;
 
 /// Entries of the jump cache; its index is the low 16 bits of a physical address.
 pub const JUMPS: usize = 1 << 16;
-/// Offset from the start of the code to the jump cache's keys.
-pub const JUMP_KEYS: i32 = -(2 * 8 * JUMPS as i32);
-/// Offset from the start of the code to the jump cache's targets.
-pub const JUMP_TARGETS: i32 = -(8 * JUMPS as i32);
+/// Offset from the start of the code to the jump cache, whose entries are a key and a target each.
+pub const JUMPS_AT: i32 = -(2 * 8 * JUMPS as i32);
 
 const JUMP_BYTES: usize = 16 * JUMPS;
 
@@ -95,10 +93,17 @@ impl CodeBuffer {
         unsafe { to.write_unaligned(distance) };
     }
 
+    /// Makes the eight bytes at `place` a number that is no negated physical address.
+    pub fn patch_guard(&mut self, place: u32) {
+        assert!(place + 8 <= self.used, "a constant within the code");
+        let to = self.write.cast::<u8>().wrapping_add(place as usize).cast::<u64>();
+        // SAFETY: the eight bytes lie within the writable mapping; translated code does not run now.
+        unsafe { to.write_unaligned(1) };
+    }
+
     fn jump_entry(&self, address: u64) -> (*mut u64, *mut u64) {
-        let keys = self.start.cast::<u64>();
-        let i = address as usize % JUMPS;
-        (keys.wrapping_add(i), keys.wrapping_add(JUMPS + i))
+        let entry = self.start.cast::<u64>().wrapping_add(2 * (address as usize % JUMPS));
+        (entry, entry.wrapping_add(1))
     }
 
     /// Puts code at `offset` into the jump cache.
@@ -134,10 +139,10 @@ impl CodeBuffer {
 /// # Safety
 /// `code` is the address of offset 0 of a buffer that lives, and nothing changes its jump cache now.
 pub unsafe fn known_jump(code: u64, address: u64, key: u64) -> Option<u64> {
-    let at =
-        (code as *const u8).wrapping_offset(JUMP_KEYS as isize).cast::<u64>().wrapping_add(address as usize % JUMPS);
+    let entries = (code as *const u8).wrapping_offset(JUMPS_AT as isize).cast::<u64>();
+    let at = entries.wrapping_add(2 * (address as usize % JUMPS));
     // SAFETY: both words lie within the jump cache, which is readable and in front of the code.
-    let (found, target) = unsafe { (*at, *at.wrapping_add(JUMPS)) };
+    let (found, target) = unsafe { (*at, *at.wrapping_add(1)) };
     (found == key.wrapping_neg()).then_some(target)
 }
 

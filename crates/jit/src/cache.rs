@@ -12,6 +12,7 @@ use crate::thunks::{self, Thunks};
 use crate::translate::{self, Translation};
 use std::collections::BTreeMap;
 use std::ptr::{from_mut, null, null_mut};
+use x86::decode::MAX_LEN;
 use x86::interp::Ran;
 use x86::interp::accelerator::Accelerator;
 use x86::op::Env;
@@ -71,6 +72,9 @@ pub struct Block {
     pub len: u16,
     /// Offset of its code.
     pub code: u32,
+    /// If its instruction crosses into a second page, the place of what its code compares that page's address
+    /// with; else 0.
+    pub guard: u32,
 }
 
 impl Block {
@@ -207,37 +211,51 @@ impl Cache {
             self.clear();
         }
         let id = self.blocks.len() as u32;
-        let translation = env.mem.page(at).and_then(|page| {
-            let place = translate::Place {
-                at,
-                view: cpu.mode.view,
-                model: cpu.model,
-                careful,
-                id,
-                max_block: self.policy.max_block,
-                thunks: self.thunks,
-                host: self.host,
-                origin: self.buffer.cursor(),
-            };
-            translate::block(&place, page, &mut self.sites, &mut self.links)
-        });
-        let Some(Translation { code, entry, len, bytes }) = translation else {
+        let view = cpu.mode.view;
+        let place = translate::Place {
+            at,
+            view,
+            model: cpu.model,
+            careful,
+            id,
+            max_block: self.policy.max_block,
+            thunks: self.thunks,
+            host: self.host,
+            origin: self.buffer.cursor(),
+        };
+        let (sites, links) = (&mut self.sites, &mut self.links);
+        let mut second = None;
+        let mut translation = env.mem.page(at).and_then(|page| translate::block(&place, page, sites, links));
+        if translation.is_none()
+            && let Some(crossing) = Crossing::at(cpu, env, at)
+        {
+            // If the second page is not known now, it will be soon.
+            second = Some(crossing.second?);
+            translation = translate::crossing(&place, &crossing.bytes, crossing.second?, sites, links);
+        }
+        let Some(Translation { code, entry, len, bytes, guard }) = translation else {
             // Remembered, so that it is not tried again.
-            self.add(Block { at, view: cpu.mode.view, careful, len: 0, code: 0 });
+            self.add(Block { at, view, careful, len: 0, code: 0, guard: 0 }, None);
             return None;
         };
         self.buffer.append(&code);
-        if env.mem.note_code(at, u64::from(bytes)) {
-            cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
+        let first_bytes = u64::from(bytes).min(4096 - at.0 % 4096);
+        let rest = second.map(|second| (second, u64::from(bytes) - first_bytes));
+        for (at, bytes) in [(at, first_bytes)].into_iter().chain(rest) {
+            if env.mem.note_code(at, bytes) {
+                cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
+            }
         }
-        self.add(Block { at, view: cpu.mode.view, careful, len, code: entry });
+        self.add(Block { at, view, careful, len, code: entry, guard }, second);
         Some(id)
     }
 
-    fn add(&mut self, block: Block) {
+    fn add(&mut self, block: Block, second: Option<GuestPhysAddr>) {
         let id = self.blocks.len() as u32;
         self.blocks.push(block);
-        self.pages.entry(block.at.0 >> 12).or_default().push(id);
+        for page in [Some(block.at), second].into_iter().flatten() {
+            self.pages.entry(page.0 >> 12).or_default().push(id);
+        }
         self.table.enter(block.key(), id);
     }
 
@@ -331,6 +349,32 @@ pub fn runs(cpu: &Vcpu, env: &Env<'_>) -> bool {
     cpu.mode.code == CodeSize::B64 && !matches!(cpu.mode.cpl, 1 | 2) && !env.mem.has_stale_code()
 }
 
+/// An instruction that crosses into a second page.
+struct Crossing {
+    bytes: [u8; MAX_LEN],
+    /// The second page, if the model of the TLB holds it.
+    second: Option<GuestPhysAddr>,
+}
+
+impl Crossing {
+    /// What lies at RIP, which is at physical `at`, if it can be one.
+    fn at(cpu: &Vcpu, env: &Env<'_>, at: GuestPhysAddr) -> Option<Crossing> {
+        let offset = (at.0 & 0xfff) as usize;
+        let head = 4096 - offset;
+        if head >= MAX_LEN {
+            return None;
+        }
+        let mut bytes = [0; MAX_LEN];
+        bytes[..head].copy_from_slice(&env.mem.page(at)?[offset..]);
+        let next = (cpu.rip & !0xfff).wrapping_add(4096);
+        let second = cpu.tlb.fetches_from(cpu.mode.cpl == 3, next);
+        if let Some(second) = second {
+            bytes[head..].copy_from_slice(&env.mem.page(second)?[..MAX_LEN - head]);
+        }
+        Some(Crossing { bytes, second })
+    }
+}
+
 impl Accelerator for Cache {
     fn run(&mut self, cpu: &mut Vcpu, env: &mut Env<'_>) -> Option<Ran> {
         if !runs(cpu, env) {
@@ -357,6 +401,10 @@ impl Accelerator for Cache {
         for id in self.pages.remove(&page).unwrap_or_default() {
             let block = self.blocks[id as usize];
             let key = block.key();
+            if block.guard != 0 {
+                // Jumps of the first page may lead to it still.
+                self.buffer.patch_guard(block.guard);
+            }
             self.buffer.clear_jump(block.at.0, key);
             self.table.remove(key);
             self.recent[(key ^ key >> 13) as usize % RECENT].0 = 0;

@@ -7,6 +7,7 @@
 mod asm;
 mod buffer;
 mod cache;
+mod far;
 mod host;
 mod layout;
 mod site;

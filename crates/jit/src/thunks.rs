@@ -2,9 +2,11 @@
 //! own code from the middle of a block.
 
 use crate::asm::*;
+use crate::far;
 use crate::layout::{self, Context, PLACES, Place, gpr_offset, leave};
 use crate::site;
 use std::mem::offset_of;
+use x86::memory::tlb::DATA_VIEWS;
 
 /// Offsets of the shared code.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +19,10 @@ pub struct Thunks {
     pub exit: u32,
     /// Loads the guest's vector registers and returns, or leaves before the block whose word is in R10D.
     pub vectors: u32,
+    /// For each data view: jumps to the linear address in R10, or executes the site in ECX.
+    pub far: [u32; DATA_VIEWS],
+    /// For each data view: jumps to the linear address in R10, whose physical address is in R11.
+    pub go: [u32; DATA_VIEWS],
 }
 
 const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -59,7 +65,14 @@ pub fn emit(asm: &mut Asm) -> Thunks {
     emit_leave(asm);
     let vectors = asm.here();
     emit_vectors(asm, exit);
-    Thunks { enter, slow, exit, vectors }
+    let mut thunks = Thunks { enter, slow, exit, vectors, ..Thunks::default() };
+    for view in 0..DATA_VIEWS {
+        thunks.far[view] = asm.here();
+        far::jump(asm, view as u8, slow, exit);
+        thunks.go[view] = asm.here();
+        far::go(asm, view as u8, exit);
+    }
+    thunks
 }
 
 /// Makes the frame, from the context in RDI and the code's address in RSI; falls into the restoring.

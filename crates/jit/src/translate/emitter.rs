@@ -4,9 +4,11 @@ use super::spans::{Share, Shares};
 use super::{Emitted, Item, Place, Untranslated};
 use crate::asm::{Asm, Mem, R10, R11, R15, RCX};
 use crate::cache::Link;
+use crate::far;
 use crate::layout::{self, PLACES, leave};
 use crate::site::Site;
 use iced_x86::{Encoder, Instruction, Mnemonic, Register};
+use x86::GuestPhysAddr;
 
 /// A conditional jump out of the middle of the block, to be finished behind its end.
 pub struct SideExit {
@@ -34,6 +36,8 @@ pub struct Emitter<'a> {
     pub len: u16,
     /// Offset of the block's entry.
     pub entry: u32,
+    /// Offset of the code that leaves before the block's first instruction, having charged for it.
+    expired: u32,
     /// The instruction being translated, and its position.
     pub item: Item,
     pub idx: u16,
@@ -147,6 +151,7 @@ impl<'a> Emitter<'a> {
             at,
             len: items.len() as u16,
             entry: 0,
+            expired: 0,
             item: items[0],
             idx: 0,
             live: 0,
@@ -166,6 +171,7 @@ impl<'a> Emitter<'a> {
     pub fn head(&mut self, vectors: bool) -> u32 {
         let word = u64::from(self.at.id) << leave::BITS | leave::EXPIRED;
         let expired = self.asm.here();
+        self.expired = expired;
         self.leave(word);
         let load = self.asm.here();
         let mut back = None;
@@ -184,6 +190,25 @@ impl<'a> Emitter<'a> {
             self.asm.land_long(back);
         }
         self.entry
+    }
+
+    /// Leaves the block to the interpreter unless the page behind this one is at `second`. Returns the place of the
+    /// number that says so.
+    pub fn guard(&mut self, second: GuestPhysAddr) -> u32 {
+        self.asm.load(R10, layout::PAGE_RIP);
+        self.asm.lea(R10, Mem::base(R10, 4096));
+        let fetched = far::compare(&mut self.asm, self.at.view);
+        self.asm.jmp(self.expired);
+        self.asm.land(fetched);
+        far::physical(&mut self.asm, self.at.view);
+        self.asm.raw(&[0x48, 0xb8 | RCX]);
+        let place = self.asm.here();
+        self.asm.raw(&second.0.wrapping_neg().to_le_bytes());
+        self.asm.lea(RCX, Mem::sum(RCX, R11));
+        let same = self.asm.jrcxz();
+        self.asm.jmp(self.expired);
+        self.asm.land(same);
+        place
     }
 
     /// Leaves translated code for the reason in `word`.
@@ -257,7 +282,12 @@ impl<'a> Emitter<'a> {
 
     /// Notes the instruction as one that can be handed over.
     pub fn site(&mut self) -> u32 {
-        self.sites.push(Site { op: self.item.op, resume: 0, ahead: self.len - self.idx, view: self.at.view });
+        self.site_with(self.len - self.idx)
+    }
+
+    /// The same, for code that runs when `ahead` steps of the block are charged but not done.
+    pub fn site_with(&mut self, ahead: u16) -> u32 {
+        self.sites.push(Site { op: self.item.op, resume: 0, ahead, view: self.at.view });
         self.sites.len() as u32 - 1
     }
 

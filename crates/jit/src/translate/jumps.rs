@@ -8,9 +8,9 @@
 use super::emitter::{Emitter, SideExit};
 use super::memory::Access;
 use super::{Emitted, Untranslated};
-use crate::asm::{Mem, R10, R11, R15, RCX, RSP};
-use crate::buffer::{JUMP_KEYS, JUMP_TARGETS};
-use crate::cache::{KEY_BIAS, Link};
+use crate::asm::{Mem, R10, R11, R15, RCX};
+use crate::cache::Link;
+use crate::far;
 use crate::layout::{self, GUEST_RSP, leave};
 use iced_x86::{Code, OpKind};
 use x86::GuestPhysAddr;
@@ -25,9 +25,8 @@ impl Emitter<'_> {
             Call_rel32_64 => self.call_direct(),
             Jmp_rm64 => {
                 self.load_target()?;
-                let site = self.site();
-                self.check_fetch(Some(site));
-                self.jump_to_r10_at_r11();
+                self.check_fetch();
+                self.go();
                 Ok(())
             }
             Call_rm64 => {
@@ -37,11 +36,10 @@ impl Emitter<'_> {
             Retnq | Retnq_imm16 => {
                 let from = self.stack_operand(GUEST_RSP, 0, Access::Read)?;
                 self.asm.load(R10, from);
-                let site = self.site();
-                self.check_fetch(Some(site));
+                self.check_fetch();
                 let released = (self.item.op.imm & 0xffff) as i32;
                 self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, 8 + released));
-                self.jump_to_r10_at_r11();
+                self.go();
                 Ok(())
             }
             _ => Err(Untranslated),
@@ -62,8 +60,7 @@ impl Emitter<'_> {
             self.jump_to_page(target);
         } else {
             let site = self.site();
-            self.fetch_other_page(target, Some(site));
-            self.jump_to_r10_at_r11();
+            self.jump_far(target, site);
         }
         Ok(())
     }
@@ -81,14 +78,13 @@ impl Emitter<'_> {
 
     /// Calls the linear address in R10.
     fn call_r10(&mut self) -> Emitted {
-        let site = self.site();
-        self.check_fetch(Some(site));
+        self.check_fetch();
         self.asm.store(layout::RIP, R10);
         self.asm.store(layout::KEPT, R11);
         self.push_return()?;
         self.asm.load(R10, layout::RIP);
         self.asm.load(R11, layout::KEPT);
-        self.jump_to_r10_at_r11();
+        self.asm.jmp(self.at.thunks.go[usize::from(self.at.view)]);
         Ok(())
     }
 
@@ -132,14 +128,12 @@ impl Emitter<'_> {
             self.begin(&exit.item, exit.idx, super::liveness::ALL);
             let Ok(target) = self.displacement() else { unreachable!("it was looked at before") };
             let unused = i32::from(self.len - self.idx - 1);
+            self.give_back(unused);
             if within_page(target) {
-                self.give_back(unused);
                 self.jump_to_page(target);
             } else {
-                let site = self.site();
-                self.fetch_other_page(target, Some(site));
-                self.give_back(unused);
-                self.jump_to_r10_at_r11();
+                let site = self.site_with(1);
+                self.jump_far(target, site);
             }
         }
     }
@@ -167,8 +161,13 @@ impl Emitter<'_> {
         if end < 4096 {
             self.jump_to_page(end as i32);
         } else {
-            self.fetch_other_page(end as i32, None);
-            self.jump_to_r10_at_r11();
+            self.load_page_plus(end as i32);
+            let hit = far::compare(&mut self.asm, self.at.view);
+            self.asm.store(layout::RIP, R10);
+            self.leave(leave::LOOKUP);
+            self.asm.land(hit);
+            far::physical(&mut self.asm, self.at.view);
+            self.asm.jmp(self.at.thunks.go[usize::from(self.at.view)]);
         }
     }
 
@@ -194,28 +193,27 @@ impl Emitter<'_> {
         self.asm.lea(R10, Mem::base(R10, offset));
     }
 
-    /// The same, and its physical address in R11; see [`Self::check_fetch`].
-    fn fetch_other_page(&mut self, offset: i32, site: Option<u32>) {
+    /// Jumps to the linear address at `offset` from the page, in another page.
+    fn jump_far(&mut self, offset: i32, site: u32) {
         self.load_page_plus(offset);
-        self.check_fetch(site);
+        self.asm.constant(RCX, site.into());
+        self.asm.jmp(self.at.thunks.far[usize::from(self.at.view)]);
     }
 
-    /// Goes on at linear address R10, whose physical address is R11.
-    fn jump_to_r10_at_r11(&mut self) {
-        self.asm.store(layout::RIP, R10);
-        self.asm.shrx(RCX, R10, RSP);
-        self.asm.shlx(RCX, RCX, RSP);
-        self.asm.store(layout::PAGE_RIP, RCX);
-        self.asm.low16(RCX, R11);
-        self.asm.lea_code(R10, JUMP_KEYS);
-        self.asm.lea(R10, Mem { index: Some((RCX, 3)), ..Mem::base(R10, 0) });
-        self.asm.load(RCX, Mem::base(R10, 0));
-        let bias = i32::from(self.at.view) + KEY_BIAS as i32;
-        self.asm.lea(RCX, Mem { base: Some(RCX), index: Some((R11, 2)), disp: bias, gs: false });
-        let hit = self.asm.jrcxz();
-        self.leave(leave::LOOKUP);
+    /// Makes sure that the target in R10 can be fetched from, or hands the instruction over. R11 is then its
+    /// physical address.
+    fn check_fetch(&mut self) {
+        let site = self.site();
+        let hit = far::compare(&mut self.asm, self.at.view);
+        self.slow(site);
         self.asm.land(hit);
-        self.asm.jmp_mem(Mem::base(R10, JUMP_TARGETS - JUMP_KEYS));
+        far::physical(&mut self.asm, self.at.view);
+    }
+
+    /// Jumps to linear address R10, whose physical address is R11, by a jump of its own, which the host
+    /// learns to foresee.
+    fn go(&mut self) {
+        far::go(&mut self.asm, self.at.view, self.at.thunks.exit);
     }
 }
 

@@ -134,28 +134,4 @@ impl Emitter<'_> {
         self.asm.land(hit);
         self.asm.load(R11, Mem::table(R11, layout::addend_offset(self.at.view)));
     }
-
-    /// Checks the target in R10 against the model of instruction fetches, and hands the instruction over
-    /// at `site` if it is not there; without a site the run leaves for the target. R11 is then its
-    /// physical address. Uses RCX.
-    pub fn check_fetch(&mut self, site: Option<u32>) {
-        self.asm.pext(R11, R10, layout::INDEX_MASK);
-        self.asm.load(RCX, Mem::table(R11, layout::fetch_tag_offset(self.at.view)));
-        self.asm.lea(RCX, Mem::sum(RCX, R10));
-        self.asm.shrx(RCX, RCX, RSP);
-        let hit = self.asm.jrcxz();
-        match site {
-            Some(site) => self.slow(site),
-            None => self.leave_to_r10(),
-        }
-        self.asm.land(hit);
-        self.asm.load(R11, Mem::table(R11, layout::fetch_addend_offset(self.at.view)));
-        self.asm.lea(R11, Mem::sum(R11, R10));
-    }
-
-    /// Leaves for the RIP in R10.
-    pub fn leave_to_r10(&mut self) {
-        self.asm.store(layout::RIP, R10);
-        self.leave(layout::leave::LOOKUP);
-    }
 }

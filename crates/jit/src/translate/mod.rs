@@ -25,7 +25,7 @@ use crate::thunks::Thunks;
 use emitter::Emitter;
 use iced_x86::Instruction;
 use spans::Shares;
-use x86::decode::{Decoded, decode_both};
+use x86::decode::{Decoded, MAX_LEN, decode_both};
 use x86::op::Op;
 use x86::vcpu::CodeSize;
 use x86::{CpuModel, GuestPhysAddr};
@@ -63,6 +63,8 @@ pub struct Translation {
     pub len: u16,
     /// The number of guest bytes.
     pub bytes: u16,
+    /// Offset of the number that code of [`crossing`] compares its second page with; else 0.
+    pub guard: u32,
 }
 
 /// This instruction has no host code here: the interpreter's is called.
@@ -112,7 +114,42 @@ pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mu
         emit(place, &run, &live, Shares::none(len), sites, links)
     });
     let (code, entry) = code.ok()?;
-    Some(Translation { code, entry, len: run.items.len() as u16, bytes: (run.end - start) as u16 })
+    Some(Translation { code, entry, len: run.items.len() as u16, bytes: (run.end - start) as u16, guard: 0 })
+}
+
+/// Translates the instruction at `place` that crosses into the page whose physical address is `second`; `bytes`
+/// are its own and what follows. Its code makes sure on each run that instructions are still fetched
+/// from there.
+pub fn crossing(
+    place: &Place,
+    bytes: &[u8; MAX_LEN],
+    second: GuestPhysAddr,
+    sites: &mut Vec<Site>,
+    links: &mut Vec<Link>,
+) -> Option<Translation> {
+    let start = (place.at.0 & 0xfff) as usize;
+    let (decoded, insn) = decode_both(bytes, start as u16, CodeSize::B64, place.model);
+    let Decoded::Op { op, ends_block, .. } = decoded else { return None };
+    let item = Item { op, insn, offered: offered(place, &insn) };
+    let end = start + usize::from(op.len);
+    if end <= 4096 {
+        return None;
+    }
+    let mut emitter = Emitter::new(place, &[item], Shares::none(1), sites, links);
+    let entry = emitter.head(vector::is_native(&item));
+    let guard = emitter.guard(second);
+    emitter.begin(&item, 0, liveness::ALL);
+    // All flags are live, and nothing is shared, so that there is always a translation.
+    emitter.instruction().ok()?;
+    if !ends_block {
+        emitter.fall_out(end);
+    }
+    emitter.side_exits();
+    Some(Translation { code: emitter.asm.bytes, entry, len: 1, bytes: u16::from(op.len), guard })
+}
+
+fn offered(place: &Place, insn: &Instruction) -> bool {
+    insn.cpuid_features().iter().all(|&feature| place.model.offers(feature))
 }
 
 fn decode_run(place: &Place, page: &[u8; 4096], start: usize) -> Run {
@@ -124,8 +161,7 @@ fn decode_run(place: &Place, page: &[u8; 4096], start: usize) -> Run {
         if starts_block && !run.items.is_empty() {
             break;
         }
-        let offered = insn.cpuid_features().iter().all(|&feature| place.model.offers(feature));
-        run.items.push(Item { op, insn, offered });
+        run.items.push(Item { op, insn, offered: offered(place, &insn) });
         run.end += usize::from(op.len);
         if ends_block {
             run.jumps = true;

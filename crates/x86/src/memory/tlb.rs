@@ -292,6 +292,12 @@ impl Tlb {
         (entry.tag == (linear & !0xfff | VALID)).then_some(entry)
     }
 
+    /// The physical page that instructions at `linear` come from, if the model holds it.
+    pub fn fetches_from(&self, user: bool, linear: u64) -> Option<GuestPhysAddr> {
+        let view = if user { view::FETCH_USER } else { view::FETCH_SUPERVISOR };
+        self.lookup(view, linear).map(|entry| entry.page)
+    }
+
     /// Puts an entry in; for data without fast tags.
     pub(crate) fn insert(&mut self, view: u8, entry: ModelEntry) {
         let i = index(entry.tag);
