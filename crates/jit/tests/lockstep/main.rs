@@ -6,6 +6,7 @@
 //! border on what is not mapped.
 
 mod board;
+mod crossing;
 mod program;
 
 use board::Board;

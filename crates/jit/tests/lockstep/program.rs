@@ -75,7 +75,12 @@ impl Guest {
 
     /// Puts code where the guest begins.
     pub fn begin_with(&mut self, code: &[u8]) {
-        assert!(self.ram.memory.write(GuestPhysAddr(CODE), code));
+        self.put(CODE, code);
+    }
+
+    /// Writes to RAM from outside, before the guest runs.
+    pub fn put(&mut self, at: u64, bytes: &[u8]) {
+        assert!(self.ram.memory.write(GuestPhysAddr(at), bytes));
     }
 }
 
