@@ -157,6 +157,15 @@ fn a_snapshot_to_a_file_is_whole_or_not_there() {
         assert!(refused.errors.contains(sentence), "{}", refused.errors);
     }
     assert_eq!(std::fs::read(&taken).expect("the snapshot"), before);
+    // Several at once are taken one after the other.
+    let several: Vec<String> = (0..4).map(|number| scratch(&format!("{number}.cvr"))).collect();
+    let asking: Vec<Child> =
+        several.iter().map(|path| Program::new(&["ctl", &socket, "snapshot", path]).spawn_unheard()).collect();
+    asking.into_iter().for_each(|mut asking| assert!(asking.wait().expect("it ends").success()));
+    for path in &several {
+        Program::new(&["verify", path]).run().expect_status(0);
+        ended(&[path]);
+    }
     if let Some(disk) = SmallDisk::mount("2m") {
         // By then the guest has written more than there is room for.
         while ctl(&socket, &["status"])["insns"].as_u64() < Some(40_000_000) {

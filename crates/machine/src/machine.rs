@@ -194,6 +194,9 @@ impl Machine {
     ///
     /// Stops behind the instruction that asked for power-off, reset or exit. Wherever it stops, the
     /// devices have done all that was due: count and virtual time together name one state.
+    ///
+    /// What the guest sends waits for [`Self::take_output`], up to four bytes a step: whoever takes it after some millions of
+    /// steps bounds the memory that it needs.
     pub fn run(&mut self, until: InsnCount, idle: Idle) -> StopReason {
         let reason = self.run_loop(until, idle);
         self.settle();

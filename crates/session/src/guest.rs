@@ -1,6 +1,7 @@
 //! The machine and its recording: whatever comes from outside goes through here, is written down if something
 //! records, and reaches the machine.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub struct Guest {
     pub(crate) tree: Option<Tree>,
     pub(crate) recording: Option<Recording>,
     pub(crate) snapshots: Snapshots,
+    /// Requests from the socket that wait until a copy under way has ended, and the state of the machine when they came.
+    pub(crate) put_off: VecDeque<(Request, &'static str)>,
     pub(crate) description: Description,
     /// Where recordings and snapshots go that the guest asks for; `None`: nowhere.
     pub(crate) guest_files: Option<PathBuf>,
@@ -55,6 +58,7 @@ impl Guest {
             tree,
             recording: None,
             snapshots: Snapshots::default(),
+            put_off: VecDeque::new(),
             description,
             guest_files,
             told: None,
@@ -235,6 +239,11 @@ impl Vm for Guest {
     fn tend(&mut self) -> Result<(), RecordError> {
         self.tend_snapshots();
         self.tend_tree()?;
+        while !self.is_copying()
+            && let Some((request, state)) = self.put_off.pop_front()
+        {
+            self.serve_now(request, state);
+        }
         let Some(recording) = &mut self.recording else { return Ok(()) };
         recording.recorder.poll(&mut self.machine);
         if self.flushed.elapsed() < FLUSH_INTERVAL {
@@ -265,6 +274,22 @@ impl Vm for Guest {
     }
 
     fn serve(&mut self, request: Request, state: &'static str) {
+        // Only one copy can be under way, and ending it at once would stop the guest.
+        let begins_a_copy = matches!(request.command, Command::Snapshot(_) | Command::RecordStart(_));
+        if begins_a_copy && self.is_copying() {
+            self.put_off.push_back((request, state));
+        } else {
+            self.serve_now(request, state);
+        }
+    }
+}
+
+impl Guest {
+    fn is_copying(&self) -> bool {
+        self.snapshots.is_copying() || self.tree.as_ref().is_some_and(Tree::is_copying)
+    }
+
+    pub(crate) fn serve_now(&mut self, request: Request, state: &'static str) {
         let answer = match &request.command {
             Command::RecordStart(to) => match to.place(self.tree.is_some()) {
                 Ok(Place::Node(name)) => return self.record_for(request, &name, state),

@@ -144,6 +144,9 @@ impl Guest {
 
     /// Waits until all nodes and snapshots are made that were asked for.
     pub(crate) fn finish_saving(&mut self) {
+        while let Some((request, state)) = self.put_off.pop_front() {
+            self.serve_now(request, state);
+        }
         let notices = self.snapshots.finish(&mut self.machine);
         self.notices.extend(notices);
         if let Some(mut tree) = self.tree.take() {

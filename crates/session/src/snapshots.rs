@@ -50,6 +50,11 @@ impl Snapshots {
         !self.0.is_empty()
     }
 
+    /// Whether pages of one are still being copied.
+    pub fn is_copying(&self) -> bool {
+        self.0.iter().any(|under_way| under_way.snapshot.is_copying())
+    }
+
     /// Copies some more pages, and answers for the snapshots that are done. Gives notices.
     pub fn tend(&mut self, machine: &mut Machine) -> Vec<String> {
         let mut notices = Vec::new();

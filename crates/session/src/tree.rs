@@ -153,6 +153,11 @@ impl Tree {
         self.keeper.is_busy()
     }
 
+    /// Whether pages are still being copied.
+    pub fn is_copying(&self) -> bool {
+        self.keeper.is_copying()
+    }
+
     /// Why it waits for room on the disk.
     pub fn no_room(&self) -> Option<String> {
         self.keeper.no_room()

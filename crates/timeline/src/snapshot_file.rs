@@ -105,6 +105,11 @@ impl SnapshotFile {
         self.position
     }
 
+    /// Whether pages are left to copy: [`Self::poll`] is to be called soon.
+    pub fn is_copying(&self) -> bool {
+        self.copying.is_some()
+    }
+
     /// Copies some more pages; call it between slices of the guest's run.
     pub fn poll(&mut self, machine: &mut Machine) {
         let (waiting, failed) = {

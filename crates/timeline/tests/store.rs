@@ -390,3 +390,31 @@ fn a_snapshot_after_one_that_failed_is_whole() {
         }
     }
 }
+
+/// A collection writes the pages that stay to a new file before it removes the old one. Killed in between, it leaves both.
+#[test]
+fn killed_before_the_old_pages_were_removed_the_next_collection_keeps_one() {
+    for seed in 0..12 {
+        let (directory, mut store) = store();
+        let mut machine = boot(config(1, None));
+        machine.run(InsnCount(50_000 + 1000 * seed), Idle::Jump);
+        snapshot(&mut store, &machine, "first", None);
+        machine.run(InsnCount(150_000), Idle::Jump);
+        snapshot(&mut store, &machine, "second", None);
+        let digest = machine.digest();
+        let packs = files_below(&directory.path().join("pages"));
+        let packs: Vec<(PathBuf, Vec<u8>)> =
+            packs.into_iter().map(|path| (path.clone(), fs::read(path).expect("a file"))).collect();
+        store.delete("first").expect("deleted");
+        let whole = bytes_below(directory.path());
+        for (path, bytes) in packs {
+            fs::write(path, bytes).expect("written");
+        }
+        let before = bytes_below(directory.path());
+        let mut store = Store::open(directory.path()).expect("a store");
+        let freed = store.gc().expect("collected").bytes();
+        assert_eq!((bytes_below(directory.path()), before - freed), (whole, whole), "seed {seed}");
+        let store = Store::open(directory.path()).expect("a store");
+        assert_eq!(store.restore("second").expect("the snapshot").machine.digest(), digest, "seed {seed}");
+    }
+}

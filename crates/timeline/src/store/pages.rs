@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Collected;
 use super::error::{StoreError, damaged};
-use super::files::{files_with, remove};
+use super::files::{files_with, len_bytes, remove};
 use super::pack_file::{Contents, HEAD_BYTES, MAX_PAGES, PackFile};
 use crate::format::PAGE_BYTES;
 use crate::page_map::Page;
@@ -261,6 +261,7 @@ impl PageStore {
         for pack in kept {
             self.add_pack(pack);
         }
+        let mut gone = Vec::new();
         for (pack, slots) in old {
             collected.pages += (pack.entries.len() - slots.len()) as u64;
             let mut contents = Contents::default();
@@ -273,7 +274,13 @@ impl PageStore {
                 collected.bytes_written += pack.offset(pack.entries.len());
                 self.add_pack(pack);
             }
-            collected.bytes_removed += remove(&pack.path)?;
+            gone.push(pack.path);
+        }
+        for path in gone {
+            // A collection that was killed may have left the very file that was now written again: its name is a hash of what it
+            // holds.
+            let is_new = self.packs.iter().any(|pack| pack.path == path);
+            collected.bytes_removed += if is_new { len_bytes(&path)? } else { remove(&path)? };
         }
         Ok(collected)
     }
