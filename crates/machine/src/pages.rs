@@ -69,12 +69,32 @@ impl Machine {
         Ok(self.ram.populated()?.into_iter().map(pages).collect())
     }
 
-    /// Puts back a saved state while `write` changes whatever differs in RAM; the rest stays as it is.
-    /// After it all pages count as changed.
+    /// Puts back a saved state while `write` changes `pages` of RAM, and nothing else of it. What engines have made of the code in
+    /// other pages is kept. After it `pages` count as changed.
     ///
     /// # Errors
     /// Those of `write`, and if the state is not one that such a machine can have; the machine is
     /// then not usable.
+    pub fn restore_pages_with<E: From<MachineRestoreError>>(
+        &mut self,
+        state: MachineState,
+        pages: impl IntoIterator<Item = u64>,
+        write: impl FnOnce(&mut RamMapping) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.check_fits(state.vcpus.len(), self.ram.len())?;
+        for page in pages {
+            self.memory.note_replaced(page);
+        }
+        write(&mut self.ram)?;
+        self.restore_state(state)?;
+        Ok(())
+    }
+
+    /// Puts back a saved state while `write` changes any part of RAM; the rest stays as it is.
+    /// After it all pages count as changed.
+    ///
+    /// # Errors
+    /// As [`Self::restore_pages_with`].
     pub fn restore_with<E: From<MachineRestoreError>>(
         &mut self,
         state: MachineState,
@@ -85,5 +105,52 @@ impl Machine {
         self.restore_state(state)?;
         self.forget_ram();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineKind;
+    use crate::machine::{Idle, MachineConfig};
+    use x86::{CpuModel, InsnCount};
+
+    /// Real-mode code at 1000h, then at 2000h: MOV AL, `first`; JMP 2000h; MOV AL, `second`; JMP to itself.
+    fn code(first: u8, second: u8) -> [([u8; 5], u64); 2] {
+        [([0xb0, first, 0xe9, 0xfb, 0x0f], 0x1000), ([0xb0, second, 0xeb, 0xfe, 0x90], 0x2000)]
+    }
+
+    #[test]
+    fn code_that_a_restore_replaces_is_not_executed_any_more() {
+        for kind in [EngineKind::Interpreter, EngineKind::fastest()] {
+            let config = MachineConfig {
+                ram_bytes: 1 << 20,
+                vcpus: 1,
+                cpu_model: CpuModel::V2,
+                debug_exit: false,
+                rtc_start_unix_seconds: 0,
+                chaos_seed: None,
+            };
+            let mut machine = Machine::executed_by(config, kind).expect("a small machine");
+            let mut state = machine.save();
+            state.vcpus[0].rip = 0x1000;
+            state.vcpus[0].segments[1].base = 0;
+            let mut al = |pages: &[u64], first, second, insns| {
+                let write = |ram: &mut RamMapping| -> Result<(), MachineRestoreError> {
+                    for (bytes, at) in code(first, second).iter().filter(|(_, at)| pages.contains(&(at / PAGE_BYTES))) {
+                        ram.write(*at, bytes)?;
+                    }
+                    Ok(())
+                };
+                machine.restore_pages_with(state.clone(), pages.iter().copied(), write).expect("a possible state");
+                machine.run(InsnCount(insns), Idle::Stop);
+                machine.save().vcpus[0].gpr[0] as u8
+            };
+            assert_eq!(al(&[1, 2], 1, 2, 1000), 2);
+            assert_eq!(al(&[2], 9, 3, 1000), 3, "the page that was replaced");
+            assert_eq!(al(&[], 9, 9, 1), 1, "the page that was not");
+            assert_eq!(al(&[1], 4, 9, 1), 4);
+            assert_eq!(al(&[], 9, 9, 1000), 3);
+        }
     }
 }

@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom, fallocate, ftruncate, memfd_create, seek};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, pwrite};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::memory_map::{MemoryLayout, RamSizeError};
+use crate::memory_map::{MemoryLayout, PAGE_BYTES, RamSizeError};
 
 /// Why guest RAM could not be had or reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +137,11 @@ impl RamMapping {
         Ok(ranges)
     }
 
+    /// Something to write whole pages with, from several threads.
+    pub fn writer(&mut self) -> RamWriter<'_> {
+        RamWriter { file: self.file.as_fd(), len_bytes: self.layout.len_bytes() }
+    }
+
     /// The memory file, for a reader on its own.
     pub fn file(&self) -> Result<OwnedFd, RamError> {
         let refused = |errno| RamError::Host { step: "fcntl", len_bytes: self.layout.len_bytes(), errno };
@@ -150,6 +155,33 @@ impl RamMapping {
             Some(end) if end <= ram_len as u64 => Ok(unsafe { self.as_ptr().add(offset as usize) }),
             _ => Err(RamError::OutOfBounds { offset, len, ram_len }),
         }
+    }
+}
+
+/// Writes whole pages of RAM through the memory file: what was never written takes memory without being cleared or mapped first.
+#[derive(Clone, Copy, Debug)]
+pub struct RamWriter<'a> {
+    file: BorrowedFd<'a>,
+    len_bytes: u64,
+}
+
+impl RamWriter<'_> {
+    /// Copies `from` into RAM from the page with index `first` on. Two threads must not write the same page.
+    pub fn write(&self, first: u64, from: &[u8]) -> Result<(), RamError> {
+        let ram_len = self.len_bytes as usize;
+        let offset = first.saturating_mul(PAGE_BYTES);
+        if offset.checked_add(from.len() as u64).is_none_or(|end| end > self.len_bytes) {
+            return Err(RamError::OutOfBounds { offset, len: from.len(), ram_len });
+        }
+        let mut done = 0;
+        while done < from.len() {
+            match pwrite(self.file, &from[done..], offset + done as u64) {
+                Ok(written) => done += written,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(RamError::Host { step: "pwrite", len_bytes: self.len_bytes, errno }),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -185,6 +217,16 @@ mod tests {
         ram.clear().expect("punching a hole");
         ram.read((1 << 20) - 3, &mut back).expect("the last bytes");
         assert_eq!(back, [0; 3]);
+    }
+
+    #[test]
+    fn pages_are_written_beside_the_mapping() {
+        let mut ram = RamMapping::new(1 << 20).expect("1 MiB of RAM");
+        ram.writer().write(255, &[7; 4096]).expect("the last page");
+        assert!(ram.writer().write(255, &[7; 4097]).is_err() && ram.writer().write(u64::MAX, &[7]).is_err());
+        let mut back = [0; 2];
+        ram.read((1 << 20) - 4097, &mut back).expect("within RAM");
+        assert_eq!(back, [0, 7]);
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::worker::Report;
 const SPARE_PROCESSOR: u64 = 8;
 /// Packing is worth waking the worker for from this much time on.
 const LEAST_PACKING_NS: u64 = 500_000;
+/// At the end packing takes one part in this many, at most, of all that was earned.
+const LAST_PART: u64 = 10;
+/// What the last packing takes at most, in nanoseconds: more than it is expected to.
+const MOST_LAST_NS: u64 = 400_000_000;
 /// For longer the log need not wait.
 const MOST_PACKING_NS: u64 = 20_000_000;
 
@@ -103,6 +107,15 @@ impl Account {
         let credit_ns = u64::try_from(self.policy.credit_ns()).unwrap_or(0);
         let ns = credit_ns.saturating_mul(self.worker_discount).min(MOST_PACKING_NS);
         (ns >= LEAST_PACKING_NS).then_some(ns)
+    }
+
+    /// Processor time of the worker that may go into packing at the end, in nanoseconds: what can be spent, or what it takes to
+    /// pack all that waits, if that is little beside the time that the guest took.
+    pub fn last_ns(&self) -> u64 {
+        let all_ns = self.policy.packing_ns(self.report.waiting_pages).saturating_mul(self.worker_discount);
+        let much_ns = self.policy.earned_ns() * self.worker_discount / LAST_PART;
+        let spendable_ns = self.spendable_ns().unwrap_or(0);
+        if all_ns <= much_ns { MOST_LAST_NS.max(spendable_ns) } else { spendable_ns }
     }
 
     /// Whether checkpoints are saved at once, whatever that costs.

@@ -52,6 +52,11 @@ impl MemoryCheckpoints {
         MemoryCheckpoints { kept: Vec::new(), budget_bytes, interval: interval.max(1) }
     }
 
+    /// Bytes that they may take, about.
+    pub fn budget_bytes(&self) -> u64 {
+        self.budget_bytes
+    }
+
     /// Whether one at `here` would be far enough from the others.
     pub fn wants(&self, here: Position) -> bool {
         let far = |kept: &MemoryCheckpoint| kept.position.insns.abs_diff(here.insns) >= self.interval;

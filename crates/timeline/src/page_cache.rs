@@ -1,10 +1,13 @@
 //! Reads pages of a recording, block by block.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
+
+use machine::ram::{RamError, RamWriter};
+use prost::bytes::Bytes;
 
 use crate::format::records::PagesRecord;
 use crate::format::{FormatError, PAGE_BYTES};
@@ -22,23 +25,42 @@ const FEW_BLOCKS: usize = 8;
 /// Unpacked blocks that wait to be given.
 const BLOCKS_AHEAD: usize = 16;
 const ZERO_PAGE: Page = [0; PAGE_BYTES];
+static ZEROS: [u8; 32 * PAGE_BYTES] = [0; 32 * PAGE_BYTES];
 
 /// The blocks of pages read last.
 #[derive(Default)]
 pub struct PageCache {
     blocks: VecDeque<(usize, Arc<Block>)>,
+    /// Contents by number.
+    contents: HashMap<u64, Box<Page>>,
+    most_contents: u64,
 }
 
 /// Pages and their numbers.
 struct Block {
     numbers: Vec<u64>,
-    data: Vec<u8>,
+    data: Bytes,
 }
 
 impl Block {
     fn page(&self, number: u64) -> Option<&Page> {
         let at = self.numbers.binary_search(&number).ok()?;
         self.data.get(at * PAGE_BYTES..)?.first_chunk()
+    }
+
+    /// Writes those of its pages that are wanted (number and index in RAM, ascending) into RAM.
+    fn write<E: From<ReadError> + From<RamError>>(&self, wanted: &[(u64, u64)], ram: &RamWriter<'_>) -> Result<(), E> {
+        // What stands together in both is written together.
+        for run in wanted.chunk_by(|one, next| (one.0 + 1, one.1 + 1) == *next) {
+            let at = self.numbers.binary_search(&run[0].0).map_err(|_| missing())?;
+            let numbers = self.numbers.get(at..at + run.len()).ok_or_else(missing)?;
+            if numbers.last() != run.last().map(|(number, _)| number) {
+                return Err(missing().into());
+            }
+            let bytes = self.data.get(at * PAGE_BYTES..(at + run.len()) * PAGE_BYTES).ok_or_else(missing)?;
+            ram.write(run[0].1, bytes)?;
+        }
+        Ok(())
     }
 }
 
@@ -90,6 +112,84 @@ impl PageCache {
             return Ok(());
         }
         self.read_beside(recording, &unread, threads, &mut give)
+    }
+
+    /// Writes `pages` (index in RAM, and where its content is) into RAM. Blocks of the file are unpacked by several threads, and
+    /// what comes from many of them is not kept: it is most of a machine.
+    ///
+    /// # Errors
+    /// If a page is not in the file or cannot be read, or the host has no memory for it.
+    pub fn write<E: From<ReadError> + From<RamError> + Send>(
+        &mut self,
+        recording: &Recording,
+        mut pages: Vec<(u64, PageRef)>,
+        ram: &RamWriter<'_>,
+    ) -> Result<(), E> {
+        read_base(recording, &mut pages, &mut |page, bytes: &Page| -> Result<(), E> { Ok(ram.write(page, bytes)?) })?;
+        let mut numbers = Vec::new();
+        let mut zeros: Vec<u64> = Vec::new();
+        for (index, page) in pages {
+            match page {
+                PageRef::Zero => zeros.push(index),
+                PageRef::Memory(bytes) => ram.write(index, &bytes[..])?,
+                PageRef::File(number) => match self.contents.get(&number) {
+                    Some(bytes) => ram.write(index, &bytes[..])?,
+                    None => numbers.push((number, index)),
+                },
+                PageRef::Base(_) => {}
+            }
+        }
+        for run in zeros.chunk_by(|one, next| one + 1 == *next) {
+            for part in run.chunks(ZEROS.len() / PAGE_BYTES) {
+                ram.write(part[0], &ZEROS[..part.len() * PAGE_BYTES])?;
+            }
+        }
+        numbers.sort_unstable();
+        let mut unread = Vec::new();
+        for (at, wanted) in by_block(recording, &numbers)? {
+            match self.blocks.iter().find(|(known, _)| *known == at) {
+                Some((_, block)) => block.write::<E>(&wanted, ram)?,
+                None => unread.push((at, wanted)),
+            }
+        }
+        if unread.len() < FEW_BLOCKS {
+            for (at, wanted) in unread {
+                let block = Arc::new(read_block(recording, at)?);
+                block.write::<E>(&wanted, ram)?;
+                self.keep(at, block);
+            }
+            return Ok(());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), E> {
+            while let Some((at, wanted)) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
+                read_block(recording, *at)?.write::<E>(wanted, ram)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut result = work();
+            for other in others {
+                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                result = result.and(other);
+            }
+            result
+        })
+    }
+
+    /// Keeps the content with this number of the file in memory, if there is room for it.
+    pub fn keep_content(&mut self, number: u64, bytes: &Page) {
+        if number != 0 && (self.contents.len() as u64) < self.most_contents {
+            self.contents.entry(number).or_insert_with(|| Box::new(*bytes));
+        }
+    }
+
+    /// With room for so many bytes of contents.
+    #[must_use]
+    pub fn with_contents(self, bytes: u64) -> Self {
+        PageCache { most_contents: bytes / PAGE_BYTES as u64, ..self }
     }
 
     /// Reads and unpacks many blocks on other threads, while this one gives what is ready.

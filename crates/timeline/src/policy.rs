@@ -66,6 +66,8 @@ pub struct Policy {
     at_any_price: bool,
     /// What may be spent now; negative after more was spent than there was.
     credit_ns: i64,
+    /// All that was earned.
+    earned_ns: u64,
     page_ns: u64,
     page_bytes: u64,
 }
@@ -85,6 +87,7 @@ impl Policy {
             interval: FIRST_INTERVAL,
             at_any_price: false,
             credit_ns: 0,
+            earned_ns: 0,
             page_ns: FIRST_PAGE_NS,
             page_bytes: FIRST_PAGE_BYTES,
         }
@@ -112,12 +115,23 @@ impl Policy {
 
     /// The guest has run for so much processor time.
     pub fn earn(&mut self, guest_ns: u64) {
+        self.earned_ns = self.earned_ns.saturating_add(guest_ns / SHARE);
         let earned = i64::try_from(guest_ns / SHARE).unwrap_or(i64::MAX);
         self.credit_ns = self.credit_ns.saturating_add(earned).min(MOST_SAVED_NS.max(self.credit_ns));
     }
 
+    /// What packing so many pages is expected to cost.
+    pub fn packing_ns(&self, pages: u64) -> u64 {
+        pages.saturating_mul(self.page_ns)
+    }
+
+    /// What could be spent since the beginning.
+    pub fn earned_ns(&self) -> u64 {
+        self.earned_ns
+    }
+
     fn price(&self, pages: u64) -> i64 {
-        i64::try_from(pages.saturating_mul(self.page_ns)).unwrap_or(i64::MAX)
+        i64::try_from(self.packing_ns(pages)).unwrap_or(i64::MAX)
     }
 
     /// So much processor time went into checkpoints.

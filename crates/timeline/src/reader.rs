@@ -3,6 +3,7 @@
 use std::io;
 
 use prost::Message;
+use prost::bytes::Bytes;
 
 use crate::format::FormatError;
 use crate::format::block::{self, BlockHeader, HEADER_BYTES, Kind};
@@ -166,7 +167,8 @@ impl Reader {
         if header.kind != place.kind {
             return Err(FormatError::Block { offset, what: "of another kind than the index says" }.into());
         }
-        let decoded = M::decode(payload.as_slice());
+        // Bytes in the message are not copied.
+        let decoded = M::decode(Bytes::from(payload));
         Ok(decoded.map_err(|_| FormatError::Block { offset, what: "not readable, though its checksum is right" })?)
     }
 }

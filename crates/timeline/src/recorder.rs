@@ -351,13 +351,15 @@ impl Recorder {
             self.ended = true;
             machine.settle();
             self.give_events();
-            if let Some(ns) = self.account.spendable_ns() {
-                self.worker.give(Job::Pack(ns));
-            }
             self.worker.wait();
+            let is_written = self.refresh().is_ok();
+            if is_written {
+                self.worker.give(Job::Pack(self.account.last_ns()));
+                self.worker.wait();
+            }
             let mut pages = machine.take_dirty_pages();
             let count = pages.len();
-            let is_current = self.refresh().is_ok() && self.report.waiting_pages == 0;
+            let is_current = is_written && self.refresh().is_ok() && self.report.waiting_pages == 0;
             if is_current && count <= END_PAGES && self.account.has_room(count as u64) {
                 // A checkpoint here lets `verify` name what differs, and makes going to the end quick.
                 self.save(machine, CheckpointKind::Seek, std::mem::take(&mut pages));

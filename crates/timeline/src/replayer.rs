@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use machine::ram::RamError;
+use machine::ram::{RamError, RamMapping};
 use machine::save::MachineRestoreError;
 use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output};
 use x86::CpuModel;
@@ -211,8 +211,8 @@ impl Replayer {
             map: PageMap::zero(pages),
             changed: PageSet::none(pages),
             maps: FileMaps::new(pages),
-            cache: PageCache::default(),
-            memory: MemoryCheckpoints::new(budget_bytes, interval),
+            cache: PageCache::default().with_contents(budget_bytes / 8 * 5),
+            memory: MemoryCheckpoints::new(budget_bytes / 8 * 3, interval),
             held: Output::default(),
             hashes: None,
             stale: PageSet::none(pages),
@@ -422,15 +422,19 @@ impl Replayer {
         self.collect();
         self.changed.extend(map.differences(&self.map));
         let wanted: Vec<_> = self.changed.iter().map(|page| (page, map.get(page).clone())).collect();
-        self.stale.extend(self.changed.iter());
+        let pages: Vec<u64> = self.changed.iter().collect();
+        self.stale.extend(pages.iter().copied());
         // Should it fail half way: nothing is known of any page then, and all are written next time.
         self.changed.fill();
         let (cache, recording) = (&mut self.cache, &self.recording);
-        self.machine.restore_with(state, |ram| {
-            cache.read(recording, wanted, |page, bytes| {
-                ram.write(page * PAGE_BYTES as u64, bytes).map_err(ReplayError::from)
-            })
-        })?;
+        let keeps = self.memory.budget_bytes() > 0;
+        let write = |ram: &mut RamMapping| cache.write::<ReplayError>(recording, wanted, &ram.writer());
+        if keeps {
+            self.machine.restore_pages_with(state, pages, write)?;
+        } else {
+            // The engine, too, begins with nothing: what it does then comes again.
+            self.machine.restore_with(state, write)?;
+        }
         self.machine.take_dirty_pages();
         self.machine.take_output();
         self.map = map;
@@ -464,6 +468,43 @@ impl Replayer {
         self.changed.extend(dirty);
     }
 
+    /// Whether states are kept in memory.
+    pub(crate) fn keeps(&self) -> bool {
+        self.memory.budget_bytes() > 0
+    }
+
+    /// Where a checkpoint of the file is reached, notes that what is in RAM is in the file: then it need not be kept, and going
+    /// from here to other checkpoints of the file changes only what differs. The contents stay in memory, each once.
+    pub(crate) fn pass_checkpoint(&mut self) -> Result<(), ReplayError> {
+        let here = self.position();
+        let recording = self.recording.clone();
+        let first = recording.checkpoints().partition_point(|info| info.position < here);
+        let at_hand = recording.checkpoints()[first..].iter().take_while(|info| info.position == here);
+        for (index, info) in (first..).zip(at_hand) {
+            // One behind a reset or an input of this very instant is still to come.
+            let restarts = recording.checkpoints()[..=index].iter().filter(|info| info.kind != CheckpointKind::Seek);
+            if info.events_before != self.cursor || restarts.count() != self.restarts {
+                continue;
+            }
+            let map = match self.maps.map(&recording, index) {
+                Ok(map) => map,
+                // A checkpoint that is damaged is none.
+                Err(ReadError::Format(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            self.collect();
+            let ram = self.machine.ram_bytes();
+            for page in self.changed.iter() {
+                if let PageRef::File(number) = map.get(page) {
+                    self.cache.keep_content(*number, page_of(ram, page));
+                }
+            }
+            self.changed.clear();
+            self.map = map;
+        }
+        Ok(())
+    }
+
     /// Keeps the state as it stands in memory, if it is far enough from others.
     pub(crate) fn keep(&mut self) {
         let position = self.position();
@@ -472,8 +513,8 @@ impl Replayer {
         }
         self.machine.settle();
         self.collect();
-        let ram = self.machine.ram_bytes();
         let mut pages = Vec::new();
+        let ram = self.machine.ram_bytes();
         for page in self.changed.iter() {
             let bytes = page_of(ram, page);
             let content = if is_zero(bytes) { PageRef::Zero } else { PageRef::Memory(Arc::new(*bytes)) };

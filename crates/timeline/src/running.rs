@@ -27,6 +27,9 @@ impl Replayer {
                 self.machine.settle();
                 break;
             }
+            if self.keeps() {
+                self.pass_checkpoint()?;
+            }
             if self.pass_restart(here)? || self.give_event(here)? {
                 continue;
             }
@@ -78,7 +81,11 @@ impl Replayer {
     fn next_stop(&self, end: Position) -> Position {
         let event = self.recording.events().get(self.events_given()).map(|event| event.position);
         let restart = self.next_restart().map(|(_, info)| info.position);
-        event.into_iter().chain(restart).chain([end]).min().unwrap_or(end)
+        let checkpoints = self.recording.checkpoints();
+        let here = self.position();
+        let checkpoint = checkpoints.get(checkpoints.partition_point(|info| info.position <= here));
+        let checkpoint = checkpoint.filter(|_| self.keeps()).map(|info| info.position);
+        event.into_iter().chain(restart).chain(checkpoint).chain([end]).min().unwrap_or(end)
     }
 
     /// The next restart that was not made, and its number among the checkpoints.

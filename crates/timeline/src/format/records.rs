@@ -2,6 +2,7 @@
 
 use machine::{MachineConfig, MachineState};
 use prost::Message;
+use prost::bytes::Bytes;
 use x86::{CpuModel, VirtualTime};
 
 use super::FormatError;
@@ -152,8 +153,8 @@ pub struct PagesRecord {
     #[prost(uint64, tag = "1")]
     pub first: u64,
     /// Their bytes.
-    #[prost(bytes = "vec", tag = "2")]
-    pub data: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: Bytes,
     /// How many numbers are missing before each page but the first; empty: none.
     #[prost(uint64, repeated, tag = "3")]
     pub gaps: Vec<u64>,
@@ -166,7 +167,7 @@ impl PagesRecord {
         if gaps.iter().all(|&gap| gap == 0) {
             gaps.clear();
         }
-        PagesRecord { first: numbers.first().copied().unwrap_or(0), data, gaps }
+        PagesRecord { first: numbers.first().copied().unwrap_or(0), data: data.into(), gaps }
     }
 
     /// The numbers of the pages, ascending.

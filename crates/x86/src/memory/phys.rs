@@ -300,6 +300,18 @@ impl GuestMemory {
         self.dirty_count = self.dirty.len();
     }
 
+    /// The page with this number (offset in RAM divided by 4096) is about to be replaced from outside: engines drop the code
+    /// that was decoded from it.
+    pub fn note_replaced(&mut self, page: u64) {
+        self.mark_dirty(page as usize);
+        if std::mem::take(&mut self.code[page as usize]) != 0 {
+            let offset = page * PAGE_SIZE;
+            let low_end = self.layout.low_end();
+            let addr = if offset < low_end { offset } else { HIGH_START + (offset - low_end) };
+            self.stale_code.push(addr / PAGE_SIZE);
+        }
+    }
+
     /// How many pages [`Self::take_dirty_pages`] would name.
     pub fn dirty_page_count(&self) -> usize {
         self.dirty_count
@@ -404,6 +416,26 @@ mod tests {
         assert_eq!(layout.offset_of(GuestPhysAddr(4 << 30)), Some(3 << 30));
         assert_eq!(layout.offset_of(GuestPhysAddr((6 << 30) - 1)), Some((5 << 30) - 1));
         assert_eq!(layout.offset_of(GuestPhysAddr(6 << 30)), None);
+    }
+
+    #[test]
+    fn a_replaced_page_loses_its_code_and_no_other_does() {
+        let len_bytes = 1 << 20;
+        let mut bytes = vec![0u8; len_bytes as usize];
+        let layout = RamLayout { len_bytes, low_limit: 0x8000 };
+        // SAFETY: the vector lives longer than the memory, and is not resized.
+        let mut mem = unsafe { GuestMemory::new(bytes.as_mut_ptr(), layout) };
+        mem.take_dirty_pages();
+        let (low, high, other) = (GuestPhysAddr(0x2010), GuestPhysAddr(HIGH_START + 0x1000), GuestPhysAddr(0x3000));
+        for addr in [low, high, other] {
+            mem.note_code(addr, 4);
+        }
+        for page in [2, 4, 9] {
+            mem.note_replaced(page);
+        }
+        assert_eq!(mem.take_stale_code(), [2, HIGH_START / PAGE_SIZE + 1]);
+        assert!(!mem.holds_code(low) && !mem.holds_code(high) && mem.holds_code(other));
+        assert_eq!(mem.take_dirty_pages(), [2, 4, 9]);
     }
 
     #[test]
