@@ -291,7 +291,14 @@ impl Asm {
         self.here() - 4
     }
 
-    /// Jcc likewise.
+    /// Jcc to an offset of the code buffer.
+    pub fn jcc(&mut self, condition: u8, target: u32) {
+        self.raw(&[0x0f, 0x80 | condition]);
+        let distance = target.wrapping_sub(self.here() + 4);
+        self.dword(distance);
+    }
+
+    /// Jcc whose target [`Self::land_long`] sets.
     pub fn jcc_later(&mut self, condition: u8) -> u32 {
         self.raw(&[0x0f, 0x80 | condition, 0, 0, 0, 0]);
         self.here() - 4

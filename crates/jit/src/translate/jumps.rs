@@ -114,8 +114,14 @@ impl Emitter<'_> {
 
     /// Jcc: the jump is finished behind the block.
     pub fn conditional_jump(&mut self) -> Emitted {
-        self.displacement()?;
-        let condition = self.item.insn.condition_code() as u8 - 1;
+        let target = self.displacement()?;
+        // The lowest bit inverts a condition.
+        let condition = (self.item.insn.condition_code() as u8 - 1) ^ u8::from(self.item.again);
+        let last = self.idx + 1 == self.len;
+        if last && !self.at.careful && target as u64 == self.at.at.0 & 0xfff {
+            self.asm.jcc(condition, self.entry);
+            return Ok(());
+        }
         let place = self.asm.jcc_later(condition);
         self.side_exits.push(SideExit { place, item: self.item, idx: self.idx });
         Ok(())
@@ -126,7 +132,10 @@ impl Emitter<'_> {
         for exit in std::mem::take(&mut self.side_exits) {
             self.asm.land_long(exit.place);
             self.begin(&exit.item, exit.idx, super::liveness::ALL);
-            let Ok(target) = self.displacement() else { unreachable!("it was looked at before") };
+            let Ok(mut target) = self.displacement() else { unreachable!("it was looked at before") };
+            if exit.item.again {
+                target = i32::from(exit.item.op.off) + i32::from(exit.item.op.len);
+            }
             let unused = i32::from(self.len - self.idx - 1);
             self.give_back(unused);
             if within_page(target) {

@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::site::Site;
 use crate::thunks::Thunks;
 use emitter::Emitter;
-use iced_x86::Instruction;
+use iced_x86::{Instruction, OpKind};
 use spans::Shares;
 use x86::decode::{Decoded, MAX_LEN, decode_both};
 use x86::op::Op;
@@ -83,7 +83,14 @@ pub struct Item {
     pub insn: Instruction,
     /// The CPU model has it.
     pub offered: bool,
+    /// A conditional jump to the block's beginning, behind which the block begins once more.
+    pub again: bool,
 }
+
+/// Instructions of a loop that is repeated within its block at most.
+const MOST_IN_LOOP: usize = 16;
+/// How often at most.
+const MOST_TURNS: usize = 8;
 
 /// A run of instructions, and how it ends.
 struct Run {
@@ -130,7 +137,7 @@ pub fn crossing(
     let start = (place.at.0 & 0xfff) as usize;
     let (decoded, insn) = decode_both(bytes, start as u16, CodeSize::B64, place.model);
     let Decoded::Op { op, ends_block, .. } = decoded else { return None };
-    let item = Item { op, insn, offered: offered(place, &insn) };
+    let item = Item { op, insn, offered: offered(place, &insn), again: false };
     let end = start + usize::from(op.len);
     if end <= 4096 {
         return None;
@@ -154,6 +161,7 @@ fn offered(place: &Place, insn: &Instruction) -> bool {
 
 fn decode_run(place: &Place, page: &[u8; 4096], start: usize) -> Run {
     let mut run = Run { items: Vec::with_capacity(16), end: start, jumps: false };
+    let mut begins_system = false;
     while run.items.len() < place.max_block && run.end < 4096 {
         let (decoded, insn) = decode_both(&page[run.end..], run.end as u16, CodeSize::B64, place.model);
         let Decoded::Op { op, starts_block, ends_block } = decoded else { break };
@@ -161,14 +169,40 @@ fn decode_run(place: &Place, page: &[u8; 4096], start: usize) -> Run {
         if starts_block && !run.items.is_empty() {
             break;
         }
-        run.items.push(Item { op, insn, offered: offered(place, &insn) });
+        run.items.push(Item { op, insn, offered: offered(place, &insn), again: false });
         run.end += usize::from(op.len);
+        begins_system |= starts_block;
+        if !place.careful && !begins_system && jumps_to(&op, &insn, start) && repeat(&mut run, place.max_block) {
+            break;
+        }
         if ends_block {
             run.jumps = true;
             break;
         }
     }
     run
+}
+
+/// True for a conditional jump to offset `start` of the page.
+fn jumps_to(op: &Op, insn: &Instruction, start: usize) -> bool {
+    insn.is_jcc_short_or_near() && insn.op0_kind() == OpKind::NearBranch64 && op.imm == start as u64
+}
+
+/// Repeats the loop that `run` consists of, so that its turns share checks and are charged for together. False if
+/// it is too long for that.
+fn repeat(run: &mut Run, max_block: usize) -> bool {
+    let body = run.items.len();
+    let turns = (max_block / body).min(MOST_TURNS);
+    if body > MOST_IN_LOOP || turns < 2 || run.end >= 4096 {
+        return false;
+    }
+    for turn in 1..turns {
+        run.items[turn * body - 1].again = true;
+        run.items.extend_from_within(..body - 1);
+        let jump = Item { again: false, ..run.items[turn * body - 1] };
+        run.items.push(jump);
+    }
+    true
 }
 
 fn emit(
