@@ -30,22 +30,39 @@ fn debian_starts_in_lockstep_with_two_vcpus_and_avx2() {
     assert_eq!((compared.stop, compared.insns), (StopReason::Until, SLICE.max_insns));
 }
 
+/// Whole boots in lockstep, with a digest every million steps: in pieces of all lengths, and then in short ones only.
+fn boots_in_lockstep(configure: impl Fn(Debian) -> Debian, seed: u64) {
+    let Some(guest) = Debian::new().map(configure) else { return };
+    for longest in [1 << 20, 1 << 10] {
+        let plan = Plan { every: 1_000_000, digest_every: 1, max_insns: MAX_INSNS, longest, seed };
+        let compared = engines_agree(&|engine| guest.executed_by(engine), plan);
+        println!("seed {seed}, pieces up to {longest}: {compared:?}");
+        assert_eq!(compared.stop, StopReason::PowerOff);
+    }
+}
+
 #[test]
 #[ignore = "long: whole boots with a digest every million steps"]
 fn debian_boots_in_lockstep() {
-    let Some(guest) = Debian::new() else { return };
-    let plan = Plan { every: 1_000_000, digest_every: 1, max_insns: MAX_INSNS, ..SLICE };
-    for (vcpus, v3, seed) in [(1, false, 3), (2, false, 4), (1, true, 5), (2, true, 6)] {
-        let guest = guest.clone().vcpus(vcpus);
-        let guest = if v3 { guest.v3() } else { guest };
-        // Pieces of all lengths, and then only short ones.
-        for longest in [1 << 20, 1 << 10] {
-            let plan = Plan { longest, seed, ..plan };
-            let compared = engines_agree(&|engine| guest.executed_by(engine), plan);
-            println!("{vcpus} vCPUs, v3 {v3}: {compared:?}");
-            assert_eq!(compared.stop, StopReason::PowerOff);
-        }
-    }
+    boots_in_lockstep(|guest| guest, 3);
+}
+
+#[test]
+#[ignore = "long: whole boots with a digest every million steps"]
+fn debian_boots_in_lockstep_with_two_vcpus() {
+    boots_in_lockstep(|guest| guest.vcpus(2), 4);
+}
+
+#[test]
+#[ignore = "long: whole boots with a digest every million steps"]
+fn debian_boots_in_lockstep_with_avx2() {
+    boots_in_lockstep(Debian::v3, 5);
+}
+
+#[test]
+#[ignore = "long: whole boots with a digest every million steps"]
+fn debian_boots_in_lockstep_with_two_vcpus_and_avx2() {
+    boots_in_lockstep(|guest| guest.vcpus(2).v3(), 6);
 }
 
 #[test]
