@@ -12,7 +12,6 @@ pub mod flags;
 pub mod interp;
 pub mod memory;
 pub mod model;
-#[cfg(test)]
 mod no_board;
 pub mod op;
 pub mod save;
@@ -29,6 +28,7 @@ pub use engine::{Engine, Exit};
 pub use interp::Interpreter;
 pub use memory::phys::{GuestMemory, RamLayout};
 pub use model::CpuModel;
+pub use no_board::NoBoard;
 pub use save::{CpuState, InvalidState};
 pub use units::{GuestPhysAddr, InsnCount, VirtualTime};
 pub use vcpu::Vcpu;

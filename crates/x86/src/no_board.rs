@@ -1,18 +1,19 @@
-//! A board with nothing on it, for tests of instructions that need none.
+//! A board with nothing on it, for tests of instructions that need none, and of engines.
 
 use crate::bus::{Bus, Signals};
 use crate::units::{GuestPhysAddr, InsnCount};
 
-/// Reads give zero, writes go nowhere, and nothing ever happens.
-pub(crate) struct NoBoard;
+/// Reads give ones, writes go nowhere, the time stamp counter counts steps, and nothing ever happens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoBoard;
 
 impl Bus for NoBoard {
     fn port_read(&mut self, _: u16, _: u8, _: InsnCount) -> u32 {
-        0
+        u32::MAX
     }
     fn port_write(&mut self, _: u16, _: u8, _: u32, _: InsnCount) {}
     fn mmio_read(&mut self, _: GuestPhysAddr, _: u8, _: InsnCount) -> u64 {
-        0
+        u64::MAX
     }
     fn mmio_write(&mut self, _: GuestPhysAddr, _: u8, _: u64, _: InsnCount) {}
     fn msr_read(&mut self, _: u32, _: InsnCount) -> Option<u64> {
@@ -25,8 +26,8 @@ impl Bus for NoBoard {
         0
     }
     fn set_cr8(&mut self, _: u8, _: InsnCount) {}
-    fn tsc(&mut self, _: InsnCount) -> u64 {
-        0
+    fn tsc(&mut self, at: InsnCount) -> u64 {
+        at.0
     }
     fn set_tsc_offset(&mut self, _: u64, _: InsnCount) {}
     fn acknowledge_interrupt(&mut self, _: InsnCount) -> Option<u8> {

@@ -7,7 +7,7 @@ use x86::flags::LazyFlags;
 use x86::memory::phys::OwnedMemory;
 use x86::segment::{Segment, TableRegister, seg};
 use x86::vcpu::{Activity, Shadow, cr};
-use x86::{Bus, CpuModel, Engine, Exit, GuestPhysAddr, InsnCount, Signals, Vcpu};
+use x86::{CpuModel, Engine, Exit, GuestPhysAddr, NoBoard, Vcpu};
 
 /// Guest-physical places.
 const PML4: u64 = 0x1000;
@@ -241,38 +241,4 @@ fn user_segment(selector: u16) -> Segment {
         _ => 0x00cf_f300_0000_ffff,
     };
     Segment::from_descriptor(selector, descriptor)
-}
-
-/// A board with nothing on it.
-struct NoBoard;
-
-impl Bus for NoBoard {
-    fn port_read(&mut self, _: u16, _: u8, _: InsnCount) -> u32 {
-        u32::MAX
-    }
-    fn port_write(&mut self, _: u16, _: u8, _: u32, _: InsnCount) {}
-    fn mmio_read(&mut self, _: GuestPhysAddr, _: u8, _: InsnCount) -> u64 {
-        u64::MAX
-    }
-    fn mmio_write(&mut self, _: GuestPhysAddr, _: u8, _: u64, _: InsnCount) {}
-    fn msr_read(&mut self, _: u32, _: InsnCount) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _: u32, _: u64, _: InsnCount) -> Option<()> {
-        None
-    }
-    fn cr8(&mut self) -> u8 {
-        0
-    }
-    fn set_cr8(&mut self, _: u8, _: InsnCount) {}
-    fn tsc(&mut self, at: InsnCount) -> u64 {
-        at.0
-    }
-    fn set_tsc_offset(&mut self, _: u64, _: InsnCount) {}
-    fn acknowledge_interrupt(&mut self, _: InsnCount) -> Option<u8> {
-        None
-    }
-    fn signals(&mut self) -> Signals {
-        Signals { interrupt: false, attention: false, until: InsnCount(u64::MAX) }
-    }
 }

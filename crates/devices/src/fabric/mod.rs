@@ -98,14 +98,6 @@ impl InterruptFabric {
         ioapic.set_line(input, level, &mut |message| routing::route(lapics, message));
     }
 
-    /// Drives the NMI line: LINT1 of every processor.
-    pub fn set_nmi(&mut self, level: bool) {
-        for lapic in &mut self.lapics {
-            lapic.chip.set_lint1(level);
-        }
-        self.settle();
-    }
-
     /// A device's memory write to FEExxxxxh: a message-signalled interrupt.
     pub fn msi(&mut self, address: u64, data: u32) {
         if let Some(message) = ApicMessage::from_msi(address, data) {

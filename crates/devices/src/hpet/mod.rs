@@ -17,9 +17,7 @@ use chip::Chip;
 pub use chip::{EVENT_TIMER_BLOCK_ID, PERIOD_FS, TIMER_COUNT};
 use timer::Timer;
 
-/// Where the registers are.
-pub const MMIO_BASE: u64 = 0xfed0_0000;
-/// Their range in bytes.
+/// The registers' range in bytes.
 pub const MMIO_LEN: u64 = 0x400;
 
 /// The HPET and its interrupt lines.

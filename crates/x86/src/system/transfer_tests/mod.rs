@@ -9,11 +9,11 @@ mod syscall;
 mod task;
 mod v86;
 
-use crate::bus::{Bus, Signals};
 use crate::decode::{Decoded, decode};
 use crate::fault::{Exception, Flow, Trap, vector};
 use crate::memory::phys::OwnedMemory;
 use crate::model::CpuModel;
+use crate::no_board::NoBoard;
 use crate::op::{Env, Op};
 use crate::segment::{Segment, TableRegister, seg};
 use crate::units::{GuestPhysAddr, InsnCount};
@@ -45,40 +45,6 @@ const TSS_SELECTOR: u16 = 0x80;
 const TSS2_SELECTOR: u16 = 0x90;
 const GDT_LIMIT: u16 = 0xff;
 
-/// A board without anything.
-struct NoBus;
-
-impl Bus for NoBus {
-    fn port_read(&mut self, _port: u16, _size: u8, _at: InsnCount) -> u32 {
-        u32::MAX
-    }
-    fn port_write(&mut self, _port: u16, _size: u8, _value: u32, _at: InsnCount) {}
-    fn mmio_read(&mut self, _addr: GuestPhysAddr, _size: u8, _at: InsnCount) -> u64 {
-        u64::MAX
-    }
-    fn mmio_write(&mut self, _addr: GuestPhysAddr, _size: u8, _value: u64, _at: InsnCount) {}
-    fn msr_read(&mut self, _msr: u32, _at: InsnCount) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _msr: u32, _value: u64, _at: InsnCount) -> Option<()> {
-        None
-    }
-    fn cr8(&mut self) -> u8 {
-        0
-    }
-    fn set_cr8(&mut self, _priority: u8, _at: InsnCount) {}
-    fn tsc(&mut self, at: InsnCount) -> u64 {
-        at.0
-    }
-    fn set_tsc_offset(&mut self, _offset: u64, _at: InsnCount) {}
-    fn acknowledge_interrupt(&mut self, _at: InsnCount) -> Option<u8> {
-        None
-    }
-    fn signals(&mut self) -> Signals {
-        Signals { interrupt: false, attention: false, until: InsnCount(u64::MAX) }
-    }
-}
-
 /// The eight bytes of a descriptor; `flags` are G, D/B, L, AVL.
 fn descriptor(base: u64, limit: u64, access: u8, flags: u8) -> u64 {
     limit & 0xffff
@@ -100,14 +66,14 @@ fn gate(selector: u16, offset: u64, access: u8, count: u8) -> u64 {
 
 struct Pc {
     ram: OwnedMemory,
-    bus: NoBus,
+    bus: NoBoard,
     cpu: Vcpu,
 }
 
 impl Pc {
     /// Real mode at CODE, IVT at 0.
     fn real() -> Self {
-        let mut pc = Pc { ram: OwnedMemory::new(1 << 20), bus: NoBus, cpu: Vcpu::new(CpuModel::V2, 0, 1) };
+        let mut pc = Pc { ram: OwnedMemory::new(1 << 20), bus: NoBoard, cpu: Vcpu::new(CpuModel::V2, 0, 1) };
         pc.cpu.seg[seg::CS] = Segment::real(0);
         pc.cpu.rip = CODE;
         pc.cpu.gpr[4] = 0x7000;
