@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZero;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use machine::ram::{RamError, RamWriter};
 use prost::bytes::Bytes;
@@ -46,6 +46,11 @@ impl Block {
     fn page(&self, number: u64) -> Option<&Page> {
         let at = self.numbers.binary_search(&number).ok()?;
         self.data.get(at * PAGE_BYTES..)?.first_chunk()
+    }
+
+    /// Those of its pages that are wanted (number and index in RAM), by number.
+    fn pages(&self, wanted: &[(u64, u64)]) -> impl Iterator<Item = (u64, &Page)> {
+        wanted.iter().filter_map(|&(number, _)| Some((number, self.page(number)?)))
     }
 
     /// Writes those of its pages that are wanted (number and index in RAM, ascending) into RAM.
@@ -156,19 +161,26 @@ impl PageCache {
             for (at, wanted) in unread {
                 let block = Arc::new(read_block(recording, at)?);
                 block.write::<E>(&wanted, ram)?;
+                block.pages(&wanted).for_each(|(number, bytes)| self.keep_content(number, bytes));
                 self.keep(at, block);
             }
             return Ok(());
         }
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
         let next = AtomicUsize::new(0);
+        let (keeps, kept) = (self.most_contents > 0, Mutex::new(Vec::new()));
         let work = || -> Result<(), E> {
             while let Some((at, wanted)) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
-                read_block(recording, *at)?.write::<E>(wanted, ram)?;
+                let block = read_block(recording, *at)?;
+                block.write::<E>(wanted, ram)?;
+                if keeps {
+                    let pages = block.pages(wanted).map(|(number, bytes)| (number, Box::new(*bytes)));
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).extend(pages);
+                }
             }
             Ok(())
         };
-        std::thread::scope(|scope| {
+        let result = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut result = work();
             for other in others {
@@ -176,7 +188,11 @@ impl PageCache {
                 result = result.and(other);
             }
             result
-        })
+        });
+        for (number, bytes) in kept.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.keep_content(number, &bytes);
+        }
+        result
     }
 
     /// Keeps the content with this number of the file in memory, if there is room for it.

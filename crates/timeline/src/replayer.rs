@@ -26,7 +26,7 @@ use crate::target::Target;
 use machine::page_hashes::PageHashes;
 
 /// Bytes of pages that checkpoints in memory may take unless told otherwise.
-const MEMORY_BUDGET_BYTES: u64 = 512 << 20;
+const MEMORY_BUDGET_BYTES: u64 = 1 << 30;
 /// Steps between them at first.
 const MEMORY_INTERVAL: u64 = 16_000_000;
 
