@@ -48,6 +48,8 @@ pub struct Emitter<'a> {
     pub side_exits: Vec<SideExit>,
     pub failures: Vec<Failure>,
     pub shares: Shares,
+    /// The place whose value is in R11 as well.
+    pub in_r11: Option<u8>,
     /// What the instruction's access shares, until it is translated.
     pub share: Option<Share>,
     encoder: Encoder,
@@ -160,6 +162,7 @@ impl<'a> Emitter<'a> {
             side_exits: Vec::new(),
             failures: Vec::new(),
             shares,
+            in_r11: None,
             share: None,
             encoder: Encoder::new(64),
         }
@@ -233,6 +236,10 @@ impl<'a> Emitter<'a> {
         // Behind code of the interpreter's, nothing is known of what a span checked.
         let open = self.shares.open[usize::from(self.idx)];
         let shares = self.share.is_some();
+        let keeps_r11 = super::spans::keeps_r11(&self.item, shares);
+        if !keeps_r11 {
+            self.in_r11 = None;
+        }
         let done = self.translated();
         if shares && self.share.is_some() {
             return Err(Untranslated);
@@ -247,6 +254,9 @@ impl<'a> Emitter<'a> {
             self.links.truncate(links);
             self.side_exits.truncate(exits);
             self.call_interpreter();
+        }
+        if !keeps_r11 || done.is_err() {
+            self.in_r11 = None;
         }
         // Behind a jump nothing goes on.
         if !open && !jumps(&self.item.insn) {

@@ -63,16 +63,23 @@ impl Emitter<'_> {
         if let Some(lead) = share.lead {
             self.check_span(lead, linear)?;
             self.asm.store(kept, R11);
+            self.in_r11 = Some(share.slot);
             return Ok(Mem { disp: -lead.back, ..Mem::sum(R10, R11) });
         }
+        let there = self.in_r11 == Some(share.slot) && linear.index.is_none_or(|(index, _)| index != R11);
+        self.in_r11 = Some(share.slot);
         match linear {
             Mem { base: Some(base), index: None, disp, .. } => {
-                self.asm.load(R11, kept);
+                if !there {
+                    self.asm.load(R11, kept);
+                }
                 Ok(Mem { disp, ..Mem::sum(base, R11) })
             }
             _ => {
                 self.asm.lea(R10, linear);
-                self.asm.load(R11, kept);
+                if !there {
+                    self.asm.load(R11, kept);
+                }
                 Ok(Mem::sum(R10, R11))
             }
         }

@@ -11,7 +11,7 @@
 
 use super::memory::Access;
 use super::{Item, plain, vector};
-use crate::layout::SPANS;
+use crate::layout::{PLACES, Place, SPANS};
 use iced_x86::{Code, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 use x86::op::AddressMode;
 use x86::vcpu::{GPR_PAGE_RIP, GPR_ZERO};
@@ -409,4 +409,25 @@ fn has_host_code(item: &Item) -> bool {
 
 fn has_place(register: Register) -> bool {
     register.is_gpr() && register != Register::CH
+}
+
+/// True if the code of the instruction leaves R11 alone but for what the span of its access, if it `shares` one, loads
+/// into it.
+pub fn keeps_r11(item: &Item, shares: bool) -> bool {
+    use Mnemonic::*;
+    let insn = &item.insn;
+    let simple = matches!(
+        insn.mnemonic(),
+        Mov | Movzx | Movsx | Movsxd | Lea | Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Inc | Dec
+    );
+    let registers = (0..insn.op_count()).filter(|&i| insn.op_kind(i) == OpKind::Register).map(|i| insn.op_register(i));
+    let in_frame =
+        |register: Register| register.is_gpr() && matches!(PLACES[register.full_register().number()], Place::Slot(_));
+    let own = registers.chain([insn.memory_base(), insn.memory_index()]).all(|register| !in_frame(register));
+    let memory = (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Memory);
+    let jumps_on = insn.is_jcc_short_or_near();
+    item.offered
+        && own
+        && (jumps_on || simple || vector::is_native(item))
+        && (!memory || shares || insn.mnemonic() == Lea)
 }
