@@ -330,6 +330,11 @@ impl Cache {
         }
     }
 
+    /// Points GS to the fast tables of `cpu`, for the thread that calls.
+    pub fn use_tables(&self, cpu: &Vcpu) {
+        self.host.set_gs_base(cpu.tlb.fast_tables().cast());
+    }
+
     fn enter(&mut self, context: &mut Context, code: u32) -> u64 {
         let at = |offset: u32| self.buffer.execute().wrapping_add(offset as usize);
         // SAFETY: `enter` is the offset of a function of this type, and `code` that of a block. The
@@ -410,25 +415,4 @@ impl Accelerator for Cache {
             self.recent[(key ^ key >> 13) as usize % RECENT].0 = 0;
         }
     }
-}
-
-/// Points GS to the fast tables of `cpu`, for the thread that calls.
-pub fn use_tables(cpu: &Vcpu) {
-    const ARCH_SET_GS: u64 = 0x1001;
-    const SYS_ARCH_PRCTL: u64 = 158;
-    let tables = cpu.tlb.fast_tables();
-    let result: i64;
-    // SAFETY: the system call changes the GS base alone, which nothing in a Rust program for Linux uses.
-    unsafe {
-        std::arch::asm!(
-            "syscall",
-            inlateout("rax") SYS_ARCH_PRCTL => result,
-            in("rdi") ARCH_SET_GS,
-            in("rsi") tables,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    assert_eq!(result, 0, "the GS base can be set to any address of this process");
 }

@@ -17,6 +17,8 @@ pub struct Host {
     pub logic_clears_af: bool,
     /// SHL, SHR and SAR clear AF, as this machine does.
     pub shifts_clear_af: bool,
+    /// Programs may set the GS base by WRGSBASE.
+    pub fsgsbase: bool,
     /// BT, BTS, BTR and BTC leave OF, SF, ZF, AF and PF alone, as this machine does.
     pub bit_tests_keep_flags: bool,
 }
@@ -33,6 +35,7 @@ impl Host {
         Ok(Host {
             movbe: is_x86_feature_detected!("movbe"),
             popcnt: is_x86_feature_detected!("popcnt"),
+            fsgsbase: rustix::param::linux_hwcap().1 & HWCAP2_FSGSBASE != 0,
             counts: is_x86_feature_detected!("lzcnt") && is_x86_feature_detected!("bmi1"),
             logic_clears_af: samples().all(|(a, b, flags)| logic(a, b, flags).iter().all(|f| f & AF == 0)),
             shifts_clear_af: samples().all(|(a, b, flags)| shifts(a, b as u8, flags).iter().all(|f| f & AF == 0)),
@@ -41,6 +44,37 @@ impl Host {
         })
     }
 }
+
+impl Host {
+    /// Sets the GS base of the thread that calls.
+    pub fn set_gs_base(&self, base: *const u8) {
+        if self.fsgsbase {
+            // SAFETY: the kernel allows it; nothing in a Rust program for Linux uses GS.
+            unsafe { asm!("wrgsbase {}", in(reg) base, options(nostack, preserves_flags)) };
+            return;
+        }
+        const ARCH_SET_GS: u64 = 0x1001;
+        const SYS_ARCH_PRCTL: u64 = 158;
+        let result: i64;
+        // SAFETY: the system call changes the GS base alone, which nothing in a Rust program for Linux uses.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") SYS_ARCH_PRCTL => result,
+                in("rdi") ARCH_SET_GS,
+                in("rsi") base,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        assert_eq!(result, 0, "the GS base can be set to any address of this process");
+    }
+}
+
+/// In AT_HWCAP2: the kernel lets programs use RDFSBASE, WRFSBASE, RDGSBASE and WRGSBASE (Linux,
+/// Documentation/arch/x86/x86_64/fsgs.rst).
+const HWCAP2_FSGSBASE: usize = 1 << 1;
 
 const CF: u64 = x86::flags::CF;
 const AF: u64 = x86::flags::AF;

@@ -69,7 +69,7 @@ impl Translator {
 
 impl Engine for Translator {
     fn run(&mut self, vcpu: &mut Vcpu, memory: &mut GuestMemory, bus: &mut dyn Bus, until: InsnCount) -> Exit {
-        cache::use_tables(vcpu);
+        self.cache.use_tables(vcpu);
         self.interpreter.run_with(&mut self.cache, vcpu, memory, bus, until)
     }
 

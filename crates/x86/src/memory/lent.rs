@@ -6,7 +6,8 @@
 //! and keeps the old content. Nobody waits for anybody, and the guest can see none of it.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 
 use super::phys::PAGE_SIZE;
 
@@ -29,16 +30,20 @@ pub struct Kept {
 pub struct Lent {
     /// Per page, the number with which it is lent; 0: it is not.
     numbers: Box<[AtomicU32]>,
-    kept: Mutex<Vec<Kept>>,
+    // A queue, so that the guest's thread never waits for a lock.
+    keep: Sender<Kept>,
+    kept: Mutex<Receiver<Kept>>,
     kept_count: AtomicUsize,
 }
 
 impl Lent {
     /// None of `pages` pages.
     pub fn none(pages: u64) -> Self {
+        let (keep, kept) = channel();
         Lent {
             numbers: (0..pages).map(|_| AtomicU32::new(0)).collect(),
-            kept: Mutex::default(),
+            keep,
+            kept: Mutex::new(kept),
             kept_count: AtomicUsize::new(0),
         }
     }
@@ -70,13 +75,16 @@ impl Lent {
         let number = self.numbers[page].swap(0, Ordering::AcqRel);
         if number != 0 {
             self.kept_count.fetch_add(1, Ordering::Relaxed);
-            self.lock().push(Kept { number, page: page as u64, bytes: Box::new(*bytes) });
+            let bytes: Box<[u8]> = Box::from(&bytes[..]);
+            let bytes = bytes.try_into().unwrap_or_else(|_| unreachable!("it has the bytes of a page"));
+            // The receiver is here, so it takes it.
+            let _ = self.keep.send(Kept { number, page: page as u64, bytes });
         }
     }
 
     /// Takes the pages that were kept since the last call.
     pub fn take_kept(&self) -> Vec<Kept> {
-        let kept = std::mem::take(&mut *self.lock());
+        let kept: Vec<Kept> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).try_iter().collect();
         self.kept_count.fetch_sub(kept.len(), Ordering::Relaxed);
         kept
     }
@@ -84,10 +92,6 @@ impl Lent {
     /// How many pages [`Self::take_kept`] would give.
     pub fn kept_count(&self) -> usize {
         self.kept_count.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
