@@ -73,9 +73,9 @@ impl Account {
             self.initial_bytes = (report.checkpoint_bytes > 0).then_some(report.checkpoint_bytes);
             return;
         }
-        let ns = report.busy_ns.saturating_sub(before.busy_ns) / self.worker_discount;
-        let thinning_ns = report.thinning_ns.saturating_sub(before.thinning_ns) / self.worker_discount;
-        self.policy.pay(ns.saturating_add(thinning_ns));
+        let ns = report.packing_ns.saturating_sub(before.packing_ns);
+        let thinning_ns = report.thinning_ns.saturating_sub(before.thinning_ns);
+        self.policy.pay(ns.saturating_add(thinning_ns) / self.worker_discount);
         let written = |report: &Report| report.checkpoint_bytes + report.thinned_bytes;
         let bytes = written(&report).saturating_sub(written(&before));
         self.policy.learn(report.packed_pages - before.packed_pages, ns, bytes);

@@ -18,6 +18,7 @@ pub mod page_map;
 mod page_set;
 pub mod policy;
 pub mod position;
+mod price;
 mod put_off;
 pub mod reader;
 pub mod recorder;

@@ -9,18 +9,19 @@
 //! credit ([`crate::put_off`]). A guest that changes many pages is in debt then: the more it owes, the further apart checkpoints
 //! stand, and where it owes too much there are none until it has paid.
 
+use crate::price::Price;
+
 /// Steps between checkpoints at first: about a twentieth of a second of running.
 const FIRST_INTERVAL: u64 = 32_000_000;
 /// One part in this many of the guest's processor time may go into checkpoints.
 const SHARE: u64 = 40;
 /// The most that is saved up, in nanoseconds of checkpoints.
 const MOST_SAVED_NS: i64 = 50_000_000;
-/// What packing a page is taken to cost before any was measured.
-const FIRST_PAGE_NS: u64 = 6_000;
 /// What a checkpoint costs at least: the state without RAM, and the write tags that the TLBs lose.
 const CHECKPOINT_NS: u64 = 200_000;
-/// Bytes that a page is taken to have in the file before any was written.
-const FIRST_PAGE_BYTES: u64 = 1500;
+/// The most that is owed for what was done already, in nanoseconds: what goes beyond is forgiven, so that whatever happened, packing
+/// goes on after a second or so of the guest's time.
+const MOST_DEBT_NS: i64 = 25_000_000;
 
 /// The most bytes beside RAM of checkpoints that wait to be packed, for a guest of any size.
 const MOST_PUT_OFF_BYTES: u64 = 64 << 20;
@@ -68,8 +69,7 @@ pub struct Policy {
     credit_ns: i64,
     /// All that was earned.
     earned_ns: u64,
-    page_ns: u64,
-    page_bytes: u64,
+    price: Price,
 }
 
 /// The bytes that checkpoints may take behind an initial state of `initial_bytes`, with a budget for all together: what
@@ -88,8 +88,7 @@ impl Policy {
             at_any_price: false,
             credit_ns: 0,
             earned_ns: 0,
-            page_ns: FIRST_PAGE_NS,
-            page_bytes: FIRST_PAGE_BYTES,
+            price: Price::default(),
         }
     }
 
@@ -105,7 +104,7 @@ impl Policy {
 
     /// Where packing counts one part in `discount` of the time that it takes.
     pub fn with_discount(self, discount: u64) -> Self {
-        Policy { page_ns: self.page_ns / discount, ..self }
+        Policy { price: Price::with_discount(discount), ..self }
     }
 
     /// Checkpoints stand at least `insns` apart from now on.
@@ -122,7 +121,7 @@ impl Policy {
 
     /// What packing so many pages is expected to cost.
     pub fn packing_ns(&self, pages: u64) -> u64 {
-        pages.saturating_mul(self.page_ns)
+        self.price.ns(pages)
     }
 
     /// What could be spent since the beginning.
@@ -130,23 +129,14 @@ impl Policy {
         self.earned_ns
     }
 
-    fn price(&self, pages: u64) -> i64 {
-        i64::try_from(self.packing_ns(pages)).unwrap_or(i64::MAX)
-    }
-
-    /// So much processor time went into checkpoints.
+    /// So much processor time went into checkpoints. A debt is forgiven in part where it is large.
     pub fn pay(&mut self, ns: u64) {
-        self.credit_ns = self.credit_ns.saturating_sub(i64::try_from(ns).unwrap_or(i64::MAX));
+        self.credit_ns = self.credit_ns.saturating_sub(i64::try_from(ns).unwrap_or(i64::MAX)).max(-MOST_DEBT_NS);
     }
 
     /// Learns what packing so many pages has cost: processor time, and bytes of the file.
     pub fn learn(&mut self, pages: u64, ns: u64, bytes: u64) {
-        // Few pages say little about the price of many.
-        if pages >= 64 {
-            self.page_ns = (3 * self.page_ns + ns / pages) / 4;
-            // Too much is expected rather than too little: the budget is kept.
-            self.page_bytes = ((3 * self.page_bytes + bytes / pages) / 4).max(bytes / pages);
-        }
+        self.price.learn(pages, ns, bytes);
     }
 
     /// What may be spent now, in nanoseconds.
@@ -166,24 +156,18 @@ impl Policy {
 
     /// What is owed, that for packing what waits included.
     fn owed_ns(&self, usage: Usage) -> i64 {
-        self.price(usage.waiting_pages).saturating_sub(self.credit_ns).max(0)
+        let packing_ns = i64::try_from(self.packing_ns(usage.waiting_pages)).unwrap_or(i64::MAX);
+        packing_ns.saturating_sub(self.credit_ns).max(0)
     }
 
-    /// The least distance of checkpoints; `None`: no more fit, with so many pages in the next.
-    fn interval(&self, pages: u64, usage: Usage) -> Option<u64> {
-        let Usage { initial_bytes, used_bytes, waiting_pages, is_thinned, .. } = usage;
-        let allowance = allowance(self.budget_bytes, initial_bytes);
-        let left = allowance.saturating_sub(used_bytes);
-        let expected = pages.saturating_add(waiting_pages).saturating_mul(self.page_bytes);
-        if left == 0 || left < expected {
-            return None;
-        }
+    /// The least distance of checkpoints where `left` of `allowance` bytes is not used.
+    fn interval(&self, allowance: u64, left: u64, usage: Usage) -> u64 {
         let steps = if self.at_any_price { 0 } else { self.owed_ns(usage) / OWED_STEP_NS };
         let interval = self.interval.saturating_mul(1 + steps.unsigned_abs());
-        if is_thinned {
-            return Some(interval);
+        if usage.is_thinned {
+            return interval;
         }
-        Some(interval.saturating_mul(1 << (allowance / left).ilog2().min(32)))
+        interval.saturating_mul(1 << (allowance / left.max(1)).ilog2().min(32))
     }
 
     /// Whether a checkpoint may be noted now.
@@ -192,9 +176,16 @@ impl Policy {
         self.at_any_price || owed_ns <= MOST_OWED_NS && !self.is_too_much(usage.put_off_bytes)
     }
 
-    /// Whether there is room for one with so many pages.
+    /// Whether there is room for one with so many pages, behind those that wait.
     pub fn has_room(&self, pages: u64, usage: Usage) -> bool {
-        self.interval(pages, usage).is_some()
+        let (_, left) = self.left(usage);
+        left > 0 && left >= self.price.bytes(pages.saturating_add(usage.waiting_pages))
+    }
+
+    /// The bytes that checkpoints may have, and how many of them are left.
+    fn left(&self, usage: Usage) -> (u64, u64) {
+        let allowance = allowance(self.budget_bytes, usage.initial_bytes);
+        (allowance, allowance.saturating_sub(usage.used_bytes))
     }
 
     /// Whether one is due, `insns` after the last, if `pages` may have changed since then.
@@ -202,11 +193,14 @@ impl Policy {
         if insns < self.interval || !self.may_note(usage) {
             return Decision::Wait;
         }
-        match self.interval(pages, usage) {
-            None => Decision::NoRoom,
-            Some(interval) if insns < interval => Decision::Wait,
-            Some(_) => Decision::Take,
+        let (allowance, left) = self.left(usage);
+        if !self.has_room(pages, usage) {
+            // Thinning out a file that is half empty gives no room. Those that wait may turn out smaller than expected.
+            let is_full = usage.used_bytes > allowance / 2 || left == 0;
+            let helps = is_full && (left == 0 || left < self.price.bytes(pages));
+            return if helps { Decision::NoRoom } else { Decision::Wait };
         }
+        if insns < self.interval(allowance, left, usage) { Decision::Wait } else { Decision::Take }
     }
 }
 
@@ -220,14 +214,22 @@ mod tests {
     #[test]
     fn the_distance_doubles_as_the_budget_goes() {
         let policy = Policy::new(1100);
-        let at = |used_bytes| policy.interval(0, Usage { initial_bytes: 100, used_bytes, ..Usage::default() });
-        assert_eq!(at(0), Some(FIRST_INTERVAL));
-        assert_eq!(at(499), Some(FIRST_INTERVAL));
-        assert_eq!(at(500), Some(2 * FIRST_INTERVAL));
-        assert_eq!(at(750), Some(4 * FIRST_INTERVAL));
-        assert_eq!(at(999), Some(512 * FIRST_INTERVAL));
-        assert_eq!(at(1000), None);
-        assert_eq!(at(5000), None);
+        let decide = |insns, used_bytes| {
+            policy.decide(insns * FIRST_INTERVAL, 0, Usage { initial_bytes: 100, used_bytes, ..Usage::default() })
+        };
+        for (used_bytes, distance) in [(0, 1), (499, 1), (500, 2), (750, 4), (999, 512)] {
+            assert_eq!(decide(distance, used_bytes), Decision::Take, "{used_bytes} bytes");
+            assert_eq!(
+                policy.decide(
+                    distance * FIRST_INTERVAL - 1,
+                    0,
+                    Usage { initial_bytes: 100, used_bytes, ..Usage::default() }
+                ),
+                Decision::Wait
+            );
+        }
+        assert_eq!(decide(1000, 1000), Decision::NoRoom);
+        assert_eq!(decide(1000, 5000), Decision::NoRoom);
     }
 
     #[test]
@@ -236,7 +238,8 @@ mod tests {
         let usage = |used_bytes| Usage { used_bytes, ..ROOMY };
         assert_eq!(policy.decide(1000, 10, usage((1 << 30) - (1 << 20))), Decision::Take);
         assert_eq!(policy.decide(1000, 10, usage(1 << 30)), Decision::NoRoom);
-        assert_eq!(policy.decide(1000, 1 << 20, usage(1 << 29)), Decision::NoRoom, "these pages would not fit");
+        assert_eq!(policy.decide(1000, 1 << 20, usage((1 << 29) + 1)), Decision::NoRoom, "these pages would not fit");
+        assert_eq!(policy.decide(1000, 1 << 20, usage(1 << 29)), Decision::Wait, "thinning would not help");
         assert_eq!(policy.decide(999, 10, ROOMY), Decision::Wait);
         policy.widen(2000);
         assert_eq!(policy.decide(1999, 10, ROOMY), Decision::Wait);
@@ -293,7 +296,7 @@ mod tests {
     #[test]
     fn the_more_is_owed_the_further_apart_they_stand() {
         let policy = Policy::new(1 << 30);
-        let usage = |owed_ns| Usage { waiting_pages: owed_ns / FIRST_PAGE_NS, ..ROOMY };
+        let usage = |owed_ns| Usage { waiting_pages: owed_ns / crate::price::FIRST_PAGE_NS, ..ROOMY };
         assert_eq!(policy.decide(FIRST_INTERVAL, 100, usage(0)), Decision::Take);
         assert_eq!(policy.decide(FIRST_INTERVAL, 100, usage(25_000_000)), Decision::Wait);
         assert_eq!(policy.decide(3 * FIRST_INTERVAL, 100, usage(25_000_000)), Decision::Take);
@@ -310,6 +313,41 @@ mod tests {
         assert!(policy.is_too_much(MOST_PUT_OFF_BYTES + 1));
         let small = policy.with_ram(64 << 20);
         assert_eq!(decide(&small, (32 << 20) + 1), Decision::Wait);
+    }
+
+    /// As it was when a recording of a guest with much to pack had no more checkpoints: its file was thinned out again and again.
+    #[test]
+    fn pages_that_wait_do_not_have_a_half_empty_file_thinned_out() {
+        let mut policy = Policy::new(128 << 20).with_discount(8);
+        // Full blocks that were written just after the pages that filled them.
+        policy.learn(64, 800_000, 20_000);
+        policy.learn(64, 800_000, 64 * 7000);
+        let usage = Usage {
+            initial_bytes: 22_074_989,
+            used_bytes: 30_358_598,
+            put_off_bytes: 29_007_872,
+            waiting_pages: 22_034,
+            is_thinned: true,
+        };
+        assert_ne!(policy.decide(10 * FIRST_INTERVAL, 885, usage), Decision::NoRoom);
+        let crowded = Usage { waiting_pages: 60_000, ..usage };
+        let mut policy = Policy::new(128 << 20).with_discount(100);
+        policy.earn(1_000_000_000);
+        assert_eq!(policy.decide(10 * FIRST_INTERVAL, 885, crowded), Decision::Wait, "what waits is packed first");
+    }
+
+    #[test]
+    fn whatever_was_spent_packing_goes_on_soon() {
+        let mut policy = Policy::new(1 << 30).with_discount(8);
+        for _ in 0..100 {
+            policy.pay(1_000_000_000);
+        }
+        let mut ran_ns = 0;
+        while policy.credit_ns() <= 0 {
+            policy.earn(5_000_000);
+            ran_ns += 5_000_000;
+        }
+        assert!(ran_ns <= 1_100_000_000, "{ran_ns} ns of the guest");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Packed {
     pub pages: u64,
     /// States that were urgent and are in the file now.
     pub urgent: u64,
+    /// The guest's thread has not handed over yet what is needed to go on.
+    pub is_stuck: bool,
 }
 
 impl PutOff {
@@ -105,8 +107,9 @@ impl PutOff {
     /// Packs as long as `goes_on` says so.
     pub fn pack(&mut self, encoder: &mut Encoder, goes_on: &dyn Fn() -> bool) -> Packed {
         let mut packed = Packed::default();
-        while !self.waiting.is_empty() && goes_on() {
+        while !self.waiting.is_empty() && !packed.is_stuck && goes_on() {
             let step = self.step(encoder);
+            packed.is_stuck = step.is_stuck;
             packed.pages += step.pages;
             packed.urgent += step.urgent;
         }
@@ -122,13 +125,13 @@ impl PutOff {
         }
         let pages = first.next_pages(&mut self.bytes);
         encoder.add_pages(&pages, &self.bytes);
-        let mut packed = Packed { pages: pages.len() as u64, urgent: 0 };
+        let mut packed = Packed { pages: pages.len() as u64, ..Packed::default() };
         if first.read < first.waiting.pages.len() {
             return packed;
         }
         if !first.missing.is_empty() {
-            // The guest's thread is about to hand them over.
-            std::thread::yield_now();
+            // The guest's thread is about to hand them over, unless something else has its processor.
+            packed.is_stuck = packed.pages == 0;
             return packed;
         }
         if let Some(Begun { waiting, .. }) = self.waiting.pop_front() {

@@ -127,6 +127,8 @@ pub struct Recorder {
     number: u32,
     /// What the worker said last.
     report: Report,
+    /// Bytes of checkpoints when the file was to be thinned out last.
+    crowded_bytes: u64,
     /// What went wrong since the caller last asked.
     failed: Option<RecordError>,
 }
@@ -186,6 +188,7 @@ impl Recorder {
             ram,
             number: 0,
             report: Report::default(),
+            crowded_bytes: 0,
             failed: None,
         })
     }
@@ -249,8 +252,16 @@ impl Recorder {
         match self.account.decide(insns, machine.dirty_page_count()) {
             Decision::Wait => {}
             Decision::Take => self.checkpoint(machine),
-            Decision::NoRoom if self.report.is_thinned && !self.report.is_thinning => self.worker.give(Job::MakeRoom),
-            Decision::NoRoom => {}
+            Decision::NoRoom => self.make_room(),
+        }
+    }
+
+    /// Has the file thinned out, if that was not tried already with what is in it.
+    fn make_room(&mut self) {
+        let Report { is_thinned, is_thinning, checkpoint_bytes, .. } = self.report;
+        if is_thinned && !is_thinning && self.crowded_bytes != checkpoint_bytes {
+            self.crowded_bytes = checkpoint_bytes;
+            self.worker.give(Job::MakeRoom);
         }
     }
 

@@ -71,8 +71,8 @@ pub struct Report {
     pub checkpoint_bytes: u64,
     /// Bytes by which thinning has made the file smaller.
     pub thinned_bytes: u64,
-    /// Processor time of the jobs, in nanoseconds.
-    pub busy_ns: u64,
+    /// Processor time that packing took, in nanoseconds.
+    pub packing_ns: u64,
     /// Pages of checkpoints that were packed in it.
     pub packed_pages: u64,
     /// Bytes in memory of states that wait to be packed.
@@ -249,7 +249,7 @@ impl Work {
             true => (1, Ok(())),
             false => self.perform(job, start_ns),
         };
-        self.tell(start_ns, done, result, shared);
+        self.tell(done, result, shared);
     }
 
     /// Goes on with what is urgent.
@@ -257,12 +257,11 @@ impl Work {
         let start_ns = thread_ns();
         let done = self.pack(&|| thread_ns() - start_ns < URGENT_NS);
         let result = self.encoder.writer().write();
-        self.tell(start_ns, done, result, shared);
+        self.tell(done, result, shared);
     }
 
-    /// Says that so many jobs are done since `start_ns`.
-    fn tell(&mut self, start_ns: u64, done: u64, result: Result<(), WriteError>, shared: &Shared) {
-        self.report.busy_ns += thread_ns() - start_ns;
+    /// Says that so many jobs are done.
+    fn tell(&mut self, done: u64, result: Result<(), WriteError>, shared: &Shared) {
         self.report.put_off_bytes = self.put_off.bytes();
         self.report.waiting_pages = self.put_off.pages();
         self.report.look(&mut self.encoder);
@@ -285,7 +284,9 @@ impl Work {
 
     /// Packs states that wait as long as `goes_on` says so. Gives the number of urgent ones that are in the file now.
     fn pack(&mut self, goes_on: &dyn Fn() -> bool) -> u64 {
+        let start_ns = thread_ns();
         let packed = self.put_off.pack(&mut self.encoder, goes_on);
+        self.report.packing_ns += thread_ns() - start_ns;
         self.report.packed_pages += packed.pages;
         packed.urgent
     }

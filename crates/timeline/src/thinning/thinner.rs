@@ -55,7 +55,7 @@ impl Thinner {
     /// Begins, if it is not being done already and helps; says whether it began.
     pub fn begin(&mut self, writer: &Writer, saved: &[Saved], next_number: u64) -> bool {
         let Some((allowance, used)) = self.usage(writer) else { return false };
-        if self.rewriting.is_some() || self.has_failed {
+        if self.rewriting.is_some() || self.has_failed || used <= allowance / 2 {
             return false;
         }
         let contents = writer.contents();
