@@ -16,13 +16,23 @@ const TICK: Duration = Duration::from_millis(10);
 /// # Errors
 /// If there is no such process, not even one that ended and was not waited for.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
+    loop {
+        let (_, before) = ticks_of(pid)?;
+        let children = children_of(pid).iter().filter_map(|child| cpu_time(*child).ok()).sum::<Duration>();
+        let threads = files_of_threads(pid, "schedstat").iter().filter_map(|text| running_time(text)).sum();
+        let (own, waited_for) = ticks_of(pid)?;
+        // A child that was waited for meanwhile is in the one sum or the other, or in neither, or in both.
+        if waited_for == before {
+            return Ok((TICK * own).max(threads) + TICK * waited_for + children);
+        }
+    }
+}
+
+/// User and system time of a process, and of the children that it has waited for, with theirs.
+fn ticks_of(pid: u32) -> Result<(u32, u32)> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let (own, waited_for) = cpu_ticks(&text).with_context(|| format!("{path} is not as proc(5) says"))?;
-    let threads = files_of_threads(pid, "schedstat").iter().filter_map(|text| running_time(text)).sum();
-    // A child that ends meanwhile is counted by its parent, the next time.
-    let children = children_of(pid).iter().filter_map(|child| cpu_time(*child).ok()).sum::<Duration>();
-    Ok((TICK * own).max(threads) + TICK * waited_for + children)
+    cpu_ticks(&text).with_context(|| format!("{path} is not as proc(5) says"))
 }
 
 /// Processes that the threads of a process have started and that it has not waited for.

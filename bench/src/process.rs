@@ -302,4 +302,19 @@ mod tests {
         while running.line().unwrap().is_some_and(|line| line.at.cpu < Duration::from_millis(30)) {}
         assert_eq!(running.line().unwrap().map(|line| line.text), Some(String::new()));
     }
+
+    #[test]
+    fn the_cpu_time_of_a_child_is_not_lost_while_it_is_waited_for() {
+        // Each child ends right behind its line, as the programs of the suite do.
+        let script = "n=0; while [ $n -lt 60 ]; do \
+                      sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo a; echo b'; n=$((n+1)); done";
+        let mut running = Running::start(&mut shell(script), LIMIT).unwrap();
+        let mut before = Duration::ZERO;
+        while let Some(line) = running.line().unwrap() {
+            // Of a child that is over, the kernel may leave out less than a step.
+            assert!(line.at.cpu + Duration::from_millis(20) > before, "{:?} after {before:?}", line.at.cpu);
+            before = line.at.cpu;
+        }
+        assert!(running.finish(0).unwrap().at.cpu > Duration::from_millis(60));
+    }
 }
