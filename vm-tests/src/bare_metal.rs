@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::scratch_file;
 
-/// What every guest starts with: the multiboot header, and macros to print, and to leave.
+/// What every guest starts with: the multiboot header, and macros to print, to read what is sent, and to leave.
 const PRELUDE: &str = r#"
     .code32
     .section .multiboot, "a"
@@ -18,6 +18,26 @@ const PRELUDE: &str = r#"
         mov $0x3f8, %dx
         mov \char, %al
         out %al, %dx
+    .endm
+    .macro serial_on            # RTS and DTR: bytes are sent to the guest
+        mov $0x3fc, %dx
+        mov $3, %al
+        out %al, %dx
+    .endm
+    .macro serial_poll          # ZF is clear if there is a byte
+        mov $0x3fd, %dx
+        in %dx, %al
+        test $1, %al
+    .endm
+    .macro serial_take          # the byte, into AL; DX is left at the port
+        mov $0x3f8, %dx
+        in %dx, %al
+    .endm
+    .macro getc                 # waits for a byte
+.Lwait\@:
+        serial_poll
+        jz .Lwait\@
+        serial_take
     .endm
     .macro debug_exit value
         mov \value, %eax
@@ -46,8 +66,8 @@ SECTIONS {
 
 /// Assembles and links a guest whose first instructions are `body` (AT&T syntax), and returns its path.
 ///
-/// The guest is a 32-bit ELF file at 1 MiB, with a stack of 16 KiB, a macro `putc` for the
-/// first serial port and a macro `debug_exit`.
+/// The guest is a 32-bit ELF file at 1 MiB, with a stack of 16 KiB, macros `putc`, `serial_on`, `serial_poll`,
+/// `serial_take` and `getc` for the first serial port, which change EAX and EDX, and a macro `debug_exit`.
 ///
 /// # Panics
 /// If the assembler or linker of binutils is missing or refuses the source.
@@ -69,16 +89,11 @@ pub fn echo() -> PathBuf {
     let build = || {
         build(
             "
-        mov $0x3fc, %dx
-        mov $3, %al
-        out %al, %dx
+        serial_on
     1:  inc %ebx
-        mov $0x3fd, %dx
-        in %dx, %al
-        test $1, %al
+        serial_poll
         jz 1b
-        mov $0x3f8, %dx
-        in %dx, %al
+        serial_take
         out %al, %dx
         mov $2000, %ecx
     2:  add %ecx, %esi
@@ -98,15 +113,8 @@ pub fn echo() -> PathBuf {
 pub fn resetting() -> PathBuf {
     build(
         "
-        mov $0x3fc, %dx
-        mov $3, %al
-        out %al, %dx
-    1:  mov $0x3fd, %dx
-        in %dx, %al
-        test $1, %al
-        jz 1b
-        mov $0x3f8, %dx
-        in %dx, %al
+        serial_on
+        getc
         out %al, %dx
         cmp $'r', %al
         jne 2f

@@ -63,15 +63,8 @@ fn the_report_as_json() {
 fn bytes_from_a_pipe_reach_a_guest_that_polls() {
     // Echoes until 'q'.
     let body = "
-        mov $0x3fc, %dx
-        mov $3, %al
-        out %al, %dx
-    1:  mov $0x3fd, %dx
-        in %dx, %al
-        test $1, %al
-        jz 1b
-        mov $0x3f8, %dx
-        in %dx, %al
+        serial_on
+    1:  getc
         out %al, %dx
         cmp $'q', %al
         jne 1b

@@ -108,16 +108,9 @@ fn what_cannot_be_replayed_is_refused_with_what_is_needed() {
 fn keeping() -> PathBuf {
     bare_metal::build(
         "
-        mov $0x3fc, %dx
-        mov $3, %al
-        out %al, %dx
+        serial_on
         mov $kept, %edi
-    1:  mov $0x3fd, %dx
-        in %dx, %al
-        test $1, %al
-        jz 1b
-        mov $0x3f8, %dx
-        in %dx, %al
+    1:  getc
         mov %al, (%edi)
         inc %edi
         mov $2000, %ecx
