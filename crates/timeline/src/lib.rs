@@ -30,6 +30,7 @@ pub mod snapshot_file;
 pub mod spec;
 pub mod store;
 pub mod target;
+pub mod temporary;
 pub mod thinning;
 pub mod verify;
 mod worker;

@@ -1,12 +1,12 @@
 //! A file that gets its name when it is whole, and takes no other file's place.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::format::preamble::MAGIC;
-use crate::sink::{FileSink, Sink};
+use crate::sink::Sink;
+use crate::temporary::{self, Opened};
 
 /// A recording on its way to a name that no file has.
 #[derive(Debug)]
@@ -26,19 +26,15 @@ impl NewFile {
     /// something else is, [`ErrorKind::ResourceBusy`] if another process is writing it.
     pub fn create(path: &Path) -> io::Result<Self> {
         check_free(path)?;
-        let temporary = FileSink::temporary_name(path).ok_or(ErrorKind::InvalidInput)?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&temporary)?;
-        let len = file.metadata()?.len().min(MAGIC.len() as u64) as usize;
-        let mut begin = [0; MAGIC.len()];
-        file.read_exact_at(&mut begin[..len], 0)?;
-        if begin[..len] != MAGIC[..len] {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{} is in the way", temporary.display())));
-        }
-        // A file system without locks does without.
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(ErrorKind::ResourceBusy.into());
-        }
-        file.set_len(0)?;
+        let temporary = temporary::name(path).ok_or(ErrorKind::InvalidInput)?;
+        let file = match temporary::open(&temporary)? {
+            Opened::Empty(file) => file,
+            Opened::Foreign => {
+                let what = format!("{} is in the way", temporary.display());
+                return Err(io::Error::new(ErrorKind::AlreadyExists, what));
+            }
+            Opened::Busy => return Err(ErrorKind::ResourceBusy.into()),
+        };
         Ok(NewFile { file, path: path.into(), temporary, is_named: false })
     }
 }
@@ -97,6 +93,7 @@ impl Drop for NewFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::preamble::MAGIC;
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).expect("a directory");
@@ -137,7 +134,7 @@ mod tests {
         file.write_at(0, &MAGIC).expect("there is room");
         file.take_place().expect("an empty file may be filled");
         assert_eq!((fs::read(&path).expect("the file").len(), names(directory.path()).len()), (MAGIC.len(), 1));
-        let temporary = FileSink::temporary_name(&directory.path().join("b.cvr")).expect("a name");
+        let temporary = temporary::name(&directory.path().join("b.cvr")).expect("a name");
         fs::write(&temporary, "somebody else's").expect("written");
         let refused = NewFile::create(&directory.path().join("b.cvr")).expect_err("it is not ours");
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);

@@ -1,13 +1,12 @@
 //! Where a recording's bytes go to, and where they come from.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::format::preamble::MAGIC;
+use crate::temporary::{self, Opened};
 
 /// Something that a recording is written to.
 pub trait Sink: Send {
@@ -77,15 +76,6 @@ impl FileSink {
     pub fn new(file: File, path: PathBuf) -> Self {
         FileSink { file, path, replaces: None }
     }
-
-    /// The name of the file that replaces the one at `path`, until it does; `None` if `path` names no file. What a
-    /// killed recorder leaves under it belongs to nobody.
-    pub fn temporary_name(path: &Path) -> Option<PathBuf> {
-        let mut name = OsString::from(".");
-        name.push(path.file_name()?);
-        name.push(".new");
-        Some(path.with_file_name(name))
-    }
 }
 
 impl Sink for FileSink {
@@ -102,23 +92,12 @@ impl Sink for FileSink {
     fn replacement(&self) -> io::Result<Option<Box<dyn Sink>>> {
         let here = self.file.metadata()?;
         let identity = (here.dev(), here.ino());
-        let Some(temporary) = Self::temporary_name(&self.path) else { return Ok(None) };
+        let Some(temporary) = temporary::name(&self.path) else { return Ok(None) };
         // Somebody may have moved the file away, and it stays theirs.
         if self.replaces.is_some() || identity_at(&self.path)? != identity {
             return Ok(None);
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&temporary)?;
-        let len = file.metadata()?.len().min(MAGIC.len() as u64) as usize;
-        let mut begin = [0; MAGIC.len()];
-        file.read_exact_at(&mut begin[..len], 0)?;
-        if begin[..len] != MAGIC[..len] {
-            return Ok(None);
-        }
-        // By this lock others see that it is being written; a file system without locks does without.
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Ok(None);
-        }
-        file.set_len(0)?;
+        let Opened::Empty(file) = temporary::open(&temporary)? else { return Ok(None) };
         file.set_permissions(here.permissions())?;
         let replaces = Some(Replaced { temporary, identity });
         Ok(Some(Box::new(FileSink { file, path: self.path.clone(), replaces })))

@@ -133,7 +133,7 @@ fn without_room_for_a_second_file_checkpoints_become_rarer() {
 fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("run.cvr");
-    let temporary = FileSink::temporary_name(&path).expect("a file's name");
+    let temporary = timeline::temporary::name(&path).expect("a file's name");
     let create = || std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path);
     let file = || FileSink::new(create().expect("a file"), path.clone());
     let names = || std::fs::read_dir(directory.path()).expect("a directory").count();
