@@ -335,17 +335,6 @@ impl Recording {
     pub(crate) fn changes(&self, info: &CheckpointInfo) -> Result<ChangesRecord, ReadError> {
         self.reader.message(&info.place)
     }
-
-    /// The first and last instant between which the instant with virtual time `time` lies, by what is in
-    /// the file: events and checkpoints. Running finds the exact one.
-    pub fn bracket(&self, time: x86::VirtualTime) -> (Position, Position) {
-        let mut known: Vec<Position> = self.events.iter().map(|event| event.position).collect();
-        known.extend(self.checkpoints.iter().map(|checkpoint| checkpoint.position));
-        known.push(self.end_position);
-        let before = known.iter().copied().filter(|at| at.time <= time).max().unwrap_or(self.start());
-        let after = known.iter().copied().filter(|at| at.time >= time).min().unwrap_or(self.end_position);
-        (before, after)
-    }
 }
 
 /// Goes through the blocks that the index names; `None` if anything is wrong.
