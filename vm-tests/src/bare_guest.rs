@@ -31,12 +31,9 @@ impl BareGuest {
     /// The guest in `guests/SOURCE.S`, on one vCPU of the smaller model, ending with all checks passed.
     pub fn new(source: &'static str) -> Self {
         let config = MachineConfig {
-            ram_bytes: RAM_BYTES,
-            vcpus: 1,
-            cpu_model: CpuModel::V2,
             debug_exit: true,
             rtc_start_unix_seconds: 1_767_225_600, // 2026-01-01
-            chaos_seed: None,
+            ..MachineConfig::new(RAM_BYTES)
         };
         BareGuest { source, defines: Vec::new(), config, inputs: Vec::new(), end: PASSED }
     }

@@ -57,12 +57,8 @@ impl Debian {
         initrd.resize(initrd.len().next_multiple_of(4), 0);
         initrd.extend(added.finish());
         let config = MachineConfig {
-            ram_bytes: 128 << 20,
-            vcpus: 1,
-            cpu_model: CpuModel::V2,
-            debug_exit: false,
             rtc_start_unix_seconds: 1_767_225_600, // 2026-01-01
-            chaos_seed: None,
+            ..MachineConfig::new(128 << 20)
         };
         let command_line = "console=ttyS0 panic=-1 quiet".into();
         Debian { kernel: file("vmlinuz"), initrd, command_line, config }

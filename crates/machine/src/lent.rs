@@ -82,19 +82,10 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use crate::{Machine, MachineConfig};
-    use x86::CpuModel;
 
     #[test]
     fn what_changes_is_kept_and_the_rest_can_be_read() {
-        let mut machine = Machine::new(MachineConfig {
-            ram_bytes: 1 << 20,
-            vcpus: 1,
-            cpu_model: CpuModel::V2,
-            debug_exit: false,
-            rtc_start_unix_seconds: 0,
-            chaos_seed: None,
-        })
-        .expect("a small machine");
+        let mut machine = Machine::new(MachineConfig::new(1 << 20)).expect("a small machine");
         machine.ram.write(0x3000, &[3; 0x2000]).expect("within RAM");
         machine.take_dirty_pages();
         let ram = machine.lent_ram().expect("a reader");

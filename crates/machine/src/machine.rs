@@ -40,6 +40,20 @@ pub struct MachineConfig {
     pub chaos_seed: Option<u64>,
 }
 
+impl MachineConfig {
+    /// So much RAM and one vCPU of the model that runs on most hosts, without QEMU's devices for tests, switched on in 1970.
+    pub fn new(ram_bytes: u64) -> Self {
+        MachineConfig {
+            ram_bytes,
+            vcpus: 1,
+            cpu_model: CpuModel::V2,
+            debug_exit: false,
+            rtc_start_unix_seconds: 0,
+            chaos_seed: None,
+        }
+    }
+}
+
 /// Why a machine cannot be made or started.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {

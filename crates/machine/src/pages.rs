@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::engine::EngineKind;
     use crate::machine::{Idle, MachineConfig};
-    use x86::{CpuModel, InsnCount};
+    use x86::InsnCount;
 
     /// Real-mode code at 1000h, then at 2000h: MOV AL, `first`; JMP 2000h; MOV AL, `second`; JMP to itself.
     fn code(first: u8, second: u8) -> [([u8; 5], u64); 2] {
@@ -123,14 +123,7 @@ mod tests {
     #[test]
     fn code_that_a_restore_replaces_is_not_executed_any_more() {
         for kind in [EngineKind::Interpreter, EngineKind::fastest()] {
-            let config = MachineConfig {
-                ram_bytes: 1 << 20,
-                vcpus: 1,
-                cpu_model: CpuModel::V2,
-                debug_exit: false,
-                rtc_start_unix_seconds: 0,
-                chaos_seed: None,
-            };
+            let config = MachineConfig::new(1 << 20);
             let mut machine = Machine::executed_by(config, kind).expect("a small machine");
             let mut state = machine.save();
             state.vcpus[0].rip = 0x1000;

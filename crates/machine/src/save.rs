@@ -173,18 +173,9 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use crate::{Machine, MachineConfig};
-    use x86::CpuModel;
 
     fn machine() -> Machine {
-        Machine::new(MachineConfig {
-            ram_bytes: 64 << 20,
-            vcpus: 1,
-            cpu_model: CpuModel::V2,
-            debug_exit: false,
-            rtc_start_unix_seconds: 0,
-            chaos_seed: None,
-        })
-        .expect("a small machine")
+        Machine::new(MachineConfig::new(64 << 20)).expect("a small machine")
     }
 
     #[test]

@@ -9,7 +9,7 @@ use timeline::new_file::NewFile;
 use timeline::snapshot_file::SnapshotFile;
 use timeline::store::{Keeper, NewNode, SavedState, Store};
 use timeline::{Position, RecorderOptions};
-use x86::{CpuModel, InsnCount};
+use x86::InsnCount;
 
 /// How long the guest runs between two looks outside, as in a session.
 const SLICE: Duration = Duration::from_millis(5);
@@ -100,14 +100,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |at, otherwise: u32| std::env::args().nth(at).map_or(Ok(otherwise), |text| text.parse::<u32>());
     let mib = number(1, 1024)?;
     let busy_mib = number(2, mib)?;
-    let mut machine = Machine::new(MachineConfig {
-        ram_bytes: u64::from(mib) << 20,
-        vcpus: 1,
-        cpu_model: CpuModel::V2,
-        debug_exit: false,
-        rtc_start_unix_seconds: 0,
-        chaos_seed: None,
-    })?;
+    let mut machine = Machine::new(MachineConfig::new(u64::from(mib) << 20))?;
     let kernel = kernel(mib << 20, busy_mib << 20);
     machine.load(&BootSource { kernel: &kernel, kernel_name: "", initrd: None, initrd_name: "", command_line: "" })?;
     // Once through all pages.

@@ -195,17 +195,9 @@ fn leaves(text: &str) -> Fields {
 mod tests {
     use super::*;
     use machine::MachineConfig;
-    use x86::CpuModel;
 
     fn state() -> MachineState {
-        let config = MachineConfig {
-            ram_bytes: 1 << 20,
-            vcpus: 1,
-            cpu_model: CpuModel::V2,
-            debug_exit: false,
-            rtc_start_unix_seconds: 0,
-            chaos_seed: None,
-        };
+        let config = MachineConfig::new(1 << 20);
         Machine::new(config).expect("a small machine").save()
     }
 

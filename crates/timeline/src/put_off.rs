@@ -239,14 +239,7 @@ mod tests {
 
     impl Guest {
         fn new(pages: &[u8]) -> Self {
-            let config = MachineConfig {
-                ram_bytes: PAGES * PAGE_BYTES as u64,
-                vcpus: 1,
-                cpu_model: x86::CpuModel::V2,
-                debug_exit: false,
-                rtc_start_unix_seconds: 0,
-                chaos_seed: None,
-            };
+            let config = MachineConfig::new(PAGES * PAGE_BYTES as u64);
             let mut machine = Machine::new(config).expect("a small machine");
             let mut state = machine.save();
             state.vcpus[0].rip = CODE.into();

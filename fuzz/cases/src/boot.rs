@@ -7,7 +7,7 @@ use machine::boot::{self, BootRequest, Initrd};
 use machine::memory_map::MemoryLayout;
 use machine::ram::RamMapping;
 use machine::{BootSource, Idle, Machine, MachineConfig};
-use x86::{CpuModel, GuestPhysAddr};
+use x86::GuestPhysAddr;
 
 use crate::script::Script;
 
@@ -50,14 +50,7 @@ pub fn run(bytes: &[u8]) {
 
 /// Loads into a machine, and runs it.
 fn start(ram_bytes: u64, request: &BootRequest<'_>, can_be_loaded: bool) {
-    let config = MachineConfig {
-        ram_bytes,
-        vcpus: 1,
-        cpu_model: CpuModel::V2,
-        debug_exit: false,
-        rtc_start_unix_seconds: 0,
-        chaos_seed: None,
-    };
+    let config = MachineConfig::new(ram_bytes);
     let mut machine = Machine::new(config).expect("a small machine");
     let loaded = machine.load(&BootSource {
         kernel: request.kernel,

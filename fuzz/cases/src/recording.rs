@@ -11,7 +11,6 @@ use timeline::reader::Reader;
 use timeline::replayer::Control;
 use timeline::sink::MemorySink;
 use timeline::{Recorder, RecorderOptions, Recording, Replayer, Target};
-use x86::CpuModel;
 
 use crate::machine::program;
 use crate::restore::wire;
@@ -48,14 +47,7 @@ pub fn run(bytes: &[u8]) {
 
 /// A recording of a guest that talks to devices, with inputs.
 fn record() -> Vec<u8> {
-    let config = MachineConfig {
-        ram_bytes: RAM_BYTES,
-        vcpus: 2,
-        cpu_model: CpuModel::V2,
-        debug_exit: false,
-        rtc_start_unix_seconds: 0,
-        chaos_seed: None,
-    };
+    let config = MachineConfig { vcpus: 2, ..MachineConfig::new(RAM_BYTES) };
     // No code for other vCPUs; then a loop and a read of a port, again and again.
     let decisions = [vec![0], (0..150).flat_map(|i| [12, 40 + i, 4, i % 20, i, i]).collect()].concat();
     let (state, ram) = program::start(config, &mut Script::new(&decisions));

@@ -24,12 +24,10 @@ pub fn run(bytes: &[u8]) {
     let kind = script.u8();
     let vcpus = 1 + kind % 2;
     let config = MachineConfig {
-        ram_bytes: 1 << 20,
         vcpus,
         cpu_model: if kind & 2 == 0 { CpuModel::V2 } else { CpuModel::V3 },
-        debug_exit: false,
-        rtc_start_unix_seconds: 0,
         chaos_seed: (kind & 8 != 0).then_some(1),
+        ..MachineConfig::new(1 << 20)
     };
     let new = || Machine::new(config).expect("a small machine");
     let (state, ram) = if kind & 4 == 0 {

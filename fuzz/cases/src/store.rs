@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use machine::{Digest, Idle, Machine, MachineConfig};
 use timeline::store::{NewNode, SavedState, Store};
 use timeline::{Position, Recording};
-use x86::CpuModel;
 
 use crate::machine::program;
 use crate::restore::wire;
@@ -114,14 +113,7 @@ fn use_store(directory: &Path, digests: &[(String, Digest)]) -> bool {
 
 /// A store with two snapshots.
 fn make() -> Sound {
-    let config = MachineConfig {
-        ram_bytes: RAM_BYTES,
-        vcpus: 2,
-        cpu_model: CpuModel::V2,
-        debug_exit: false,
-        rtc_start_unix_seconds: 0,
-        chaos_seed: None,
-    };
+    let config = MachineConfig { vcpus: 2, ..MachineConfig::new(RAM_BYTES) };
     let (state, ram) = program::start(config, &mut Script::new(&[0, 12, 40, 4, 1, 1, 1, 12, 41, 4, 2, 1, 1]));
     let mut machine = Machine::new(config).expect("a small machine");
     machine.restore(state, &ram).expect("a state of the same machine");

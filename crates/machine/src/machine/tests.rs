@@ -3,15 +3,7 @@
 use super::*;
 
 fn machine(vcpus: u8) -> Machine {
-    Machine::new(MachineConfig {
-        ram_bytes: 1 << 20,
-        vcpus,
-        cpu_model: CpuModel::V2,
-        debug_exit: false,
-        rtc_start_unix_seconds: 0,
-        chaos_seed: None,
-    })
-    .expect("1 MiB of RAM")
+    Machine::new(MachineConfig { vcpus, ..MachineConfig::new(1 << 20) }).expect("1 MiB of RAM")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use timeline::format::records::EndReason;
 use timeline::reader::Reader;
 use timeline::sink::MemorySink;
 use timeline::{Position, Recorder, RecorderOptions};
-use x86::{CpuModel, InsnCount, VirtualTime};
+use x86::{InsnCount, VirtualTime};
 
 /// A multiboot kernel: timer at 100 Hz and serial interrupts; after each it stores 500 words all over 512 KiB. It
 /// echoes what it gets. `q` ends the run (status 33), `r` resets, `t` makes a triple fault.
@@ -56,14 +56,8 @@ pub const RAM_BYTES: u64 = 4 << 20;
 
 /// The machine's configuration.
 pub fn config(vcpus: u8, chaos_seed: Option<u64>) -> MachineConfig {
-    MachineConfig {
-        ram_bytes: RAM_BYTES,
-        vcpus,
-        cpu_model: CpuModel::V2,
-        debug_exit: true,
-        rtc_start_unix_seconds: 1_000_000_000,
-        chaos_seed,
-    }
+    let rtc_start_unix_seconds = 1_000_000_000;
+    MachineConfig { vcpus, debug_exit: true, rtc_start_unix_seconds, chaos_seed, ..MachineConfig::new(RAM_BYTES) }
 }
 
 /// The guest at its start.
