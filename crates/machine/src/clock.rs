@@ -30,6 +30,11 @@ impl Clock {
         *self = Clock { base: now, since, rate: UNITS_PER_NS / sharers };
     }
 
+    /// The turn under way began when `sharers` vCPUs shared the window.
+    pub fn is_shared_by(&self, sharers: u64) -> bool {
+        self.rate == UNITS_PER_NS / sharers
+    }
+
     /// The time at step count `at` of the vCPU whose turn it is.
     #[inline]
     pub fn at(&self, at: InsnCount) -> VirtualTime {

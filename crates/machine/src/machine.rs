@@ -266,10 +266,19 @@ impl Machine {
     /// Runs the vCPU whose turn it is until its turn, the run or the way to the next deadline ends.
     fn run_turn(&mut self, until: InsnCount) -> Option<StopReason> {
         let left = until - self.insn_count();
+        // Who is alone follows upon itself: nothing happens between its turns, and engines like long ways.
+        let alone = self.vcpus.len() == 1 && self.turns.chaos.is_none() && self.clock.is_shared_by(1);
         let vcpu = &mut self.vcpus[self.turns.vcpu];
-        let end = self.turns.end.min(vcpu.count + left);
+        let mut end = vcpu.count + left;
+        if !alone {
+            end = end.min(self.turns.end);
+        }
         let mut bus = CpuBus { board: &mut self.board, clock: &self.clock, vcpu: self.turns.vcpu };
-        match self.engine.run(vcpu, &mut self.memory, &mut bus, end) {
+        let exit = self.engine.run(vcpu, &mut self.memory, &mut bus, end);
+        if alone && let Some(began) = self.turns.pass(vcpu.count) {
+            self.clock.begin_turn(self.clock.at(began), began, 1);
+        }
+        match exit {
             Exit::Until | Exit::Attention => {}
             Exit::Halted | Exit::Yield => self.turns.over = true,
             Exit::Shutdown => return Some(StopReason::TripleFault),

@@ -37,6 +37,15 @@ impl Turns {
         self.over || at >= self.end
     }
 
+    /// Accounts for the turns that a vCPU, alone and without chaos, began and ended on its way to count `at`. Returns where
+    /// the one under way began, if it is another than before. One that ends at `at` has no successor yet.
+    pub fn pass(&mut self, at: InsnCount) -> Option<InsnCount> {
+        let beyond = at.0.checked_sub(self.end.0).filter(|&steps| steps > 0)?;
+        let began = InsnCount(self.end.0 + (beyond - 1) / TURN_STEPS * TURN_STEPS);
+        self.end = began + TURN_STEPS;
+        Some(began)
+    }
+
     /// The vCPU that comes next and the length of its turn in steps, if any vCPU can run.
     pub fn choose(&mut self, runnable: &[bool]) -> Option<(usize, u64)> {
         let candidates: Vec<usize> =
@@ -76,6 +85,22 @@ mod tests {
         }
         assert_eq!(order, [2, 3, 0, 2, 3, 0]);
         assert_eq!(turns.choose(&[false; 4]), None);
+    }
+
+    #[test]
+    fn turns_that_pass_unseen_leave_what_single_turns_leave() {
+        for at in [1, 19_999, 20_000, 20_001, 39_999, 40_000, 40_001, 1_000_000, 1_000_001] {
+            let new = || Turns { end: InsnCount(20_000), over: false, ..Turns::new(None) };
+            let mut singly = new();
+            let mut began = None;
+            while singly.end.0 < at {
+                began = Some(singly.end);
+                singly.end = singly.end + TURN_STEPS;
+            }
+            let mut at_once = new();
+            assert_eq!(at_once.pass(InsnCount(at)), began, "at {at}");
+            assert_eq!(at_once, singly, "at {at}");
+        }
     }
 
     #[test]

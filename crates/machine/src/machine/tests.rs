@@ -26,3 +26,21 @@ fn a_triple_fault_is_told_whoever_has_the_turn() {
     machine.turns.over = true;
     assert_eq!(machine.run(InsnCount(20), Idle::Jump), StopReason::TripleFault);
 }
+
+#[test]
+fn where_a_run_stops_leaves_no_trace_in_the_turns_of_a_machine_with_one_vcpu() {
+    // A stop at each turn's end is what turns are: the others must come to the same.
+    let by_steps_of = |steps: u64, until: u64| {
+        let mut machine = machine(1);
+        for at in (1..until.div_ceil(steps)).map(|i| i * steps).chain([until]) {
+            assert_eq!(machine.run(InsnCount(at), Idle::Jump), StopReason::Until);
+        }
+        machine.save()
+    };
+    for until in [19_999, 20_000, 20_001, 60_000, 123_456] {
+        let turn_by_turn = by_steps_of(crate::turns::TURN_STEPS, until);
+        for steps in [7_001, 50_000, until] {
+            assert!(by_steps_of(steps, until) == turn_by_turn, "to {until} by steps of {steps}");
+        }
+    }
+}
