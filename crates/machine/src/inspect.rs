@@ -4,6 +4,7 @@ use x86::segment::seg;
 use x86::vcpu::CodeSize;
 
 use crate::machine::Machine;
+use crate::memory_map::PAGE_BYTES;
 
 /// The bytes at which a vCPU stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Machine {
         let byte = |offset: u64| {
             let linear = base.wrapping_add(cpu.rip).wrapping_add(offset) & mask;
             let offset = self.memory.layout().offset_of(cpu.look_up(&self.memory, linear)?)?;
-            self.ram_bytes().get(offset as usize).copied()
+            Some(self.ram_page(offset / PAGE_BYTES)?[(offset % PAGE_BYTES) as usize])
         };
         let bytes = (0..x86::decode::MAX_LEN as u64).map_while(byte).collect();
         Code { cs: cs.selector, rip: cpu.rip, bits, bytes }

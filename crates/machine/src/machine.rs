@@ -96,6 +96,9 @@ pub enum StopReason {
     Idle(VirtualTime),
     /// Every vCPU is halted and nothing inside the machine can wake one.
     Halted,
+    /// A page of RAM that was elsewhere cannot be had ([`Machine::take_lost_page`]). What the machine did since it last came back
+    /// is worth nothing.
+    PageLost,
 }
 
 /// What the machine does when every vCPU waits for a timer.
@@ -214,7 +217,7 @@ impl Machine {
     pub fn run(&mut self, until: InsnCount, idle: Idle) -> StopReason {
         let reason = self.run_loop(until, idle);
         self.settle();
-        reason
+        if self.memory.has_lost_page() { StopReason::PageLost } else { reason }
     }
 
     /// Does what is due before anything else can happen: what devices asked of the vCPUs, and what the
@@ -235,6 +238,9 @@ impl Machine {
     fn run_loop(&mut self, until: InsnCount, idle: Idle) -> StopReason {
         let mut idle_jumps = 0;
         loop {
+            if self.memory.has_lost_page() {
+                return StopReason::PageLost;
+            }
             if let Some(reason) = self.attend() {
                 return reason;
             }
@@ -369,8 +375,8 @@ impl Machine {
         }
     }
 
-    /// Drops everything decoded from RAM, whose content was replaced.
-    pub(crate) fn forget_code(&mut self) {
+    /// Drops everything that the engine has made of the code in RAM.
+    pub fn forget_code(&mut self) {
         self.engine.forget(&mut self.memory);
     }
 

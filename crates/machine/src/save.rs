@@ -108,6 +108,10 @@ impl Machine {
     }
 
     /// All of RAM, low part first.
+    ///
+    /// # Panics
+    /// If pages are absent and cannot be had; who may have such a machine loads them before
+    /// ([`Machine::load_absent_pages`]) or looks at single pages ([`Machine::ram_page`]).
     pub fn ram_bytes(&self) -> &[u8] {
         self.memory.bytes()
     }
@@ -120,6 +124,8 @@ impl Machine {
         self.check_fits(state.vcpus.len(), ram.len())?;
         self.restore_state(state)?;
         self.ram.write(0, ram)?;
+        self.memory.make_present(0..self.ram.len() as u64 / PAGE_BYTES);
+        self.memory.take_lost_page();
         self.forget_ram();
         Ok(())
     }
@@ -162,8 +168,11 @@ impl Machine {
 
     /// The digest of CPU, RAM, devices and clock. It reads all RAM that the guest has used; whoever asks often keeps
     /// [`PageHashes`] and says which pages changed.
+    ///
+    /// # Panics
+    /// As [`Machine::ram_bytes`].
     pub fn digest(&self) -> Digest {
-        let everything = 0..self.ram_bytes().len() as u64 / PAGE_BYTES;
+        let everything = 0..self.ram.len() as u64 / PAGE_BYTES;
         // A host that does not say which pages it holds makes this slower, not wrong.
         let populated = self.populated_pages().unwrap_or(vec![everything]);
         PageHashes::of_pages(self, populated).digest(&self.save())

@@ -194,6 +194,7 @@ impl Vm for Guest {
             StopReason::Idle(wake) => Stop::Idle { wake: (wake != VirtualTime::NEVER).then_some(wake) },
             StopReason::Halted => Stop::Dead,
             StopReason::Request => unreachable!("handled above"),
+            StopReason::PageLost => unreachable!("the RAM of a live machine is whole"),
         }
     }
 

@@ -115,12 +115,15 @@ pub fn replay(config: ReplayConfig, progress: &mut Progress<'_>) -> Result<Repla
         None => Replayer::with_maker(Arc::clone(&recording), engine.into(), 0, 1)?,
     };
     let stopped = play(&mut replayer, to, config.speed, &mut outside, progress)?;
+    if config.digest || (to == Target::End && !stopped) {
+        replayer.load_all()?;
+    }
     let mut report = examine(&mut replayer, to, stopped, &outside);
     report.digest = (config.digest && config.live.is_none()).then(|| replayer.full_digest().to_string());
     if let (Some((options, clock)), false) = (config.live, stopped) {
         let options = Options { engine, ..options };
         let tree = tree_of(&config.path, options.tree.as_deref())?;
-        report.live = Some(go_live(replayer.into_live(), recording.header(), options, clock, tree, outside)?);
+        report.live = Some(go_live(replayer.into_live()?, recording.header(), options, clock, tree, outside)?);
     }
     Ok(report)
 }

@@ -76,6 +76,11 @@ impl MemoryCheckpoints {
         }
     }
 
+    /// Keeps only those for which `is_good` is true.
+    pub fn retain(&mut self, is_good: impl Fn(&MemoryCheckpoint) -> bool) {
+        self.kept.retain(is_good);
+    }
+
     /// What they take, about.
     fn bytes(&self) -> u64 {
         self.kept.iter().map(|kept| (kept.pages.len() as u64 + STATE_PAGES) * PAGE_BYTES as u64).sum()

@@ -110,8 +110,10 @@ impl Thing {
         match self {
             Thing::Field(path) => fields.get(path).map_or(ABSENT.into(), |value| readable(value)),
             Thing::Ram { offset, len } => {
-                let bytes = machine.ram_bytes().get(*offset as usize..).and_then(|rest| rest.get(..*len));
-                hex(bytes.unwrap_or_default())
+                let at = (*offset % PAGE_BYTES as u64) as usize;
+                // Within a page, as differing_bytes finds them.
+                let page = machine.ram_page(*offset / PAGE_BYTES as u64);
+                hex(page.and_then(|page| page.get(at..at + len)).unwrap_or_default())
             }
         }
     }

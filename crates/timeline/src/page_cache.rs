@@ -30,7 +30,9 @@ static ZEROS: [u8; 32 * PAGE_BYTES] = [0; 32 * PAGE_BYTES];
 /// The blocks of pages read last.
 #[derive(Default)]
 pub struct PageCache {
-    blocks: VecDeque<(usize, Arc<Block>)>,
+    blocks: HashMap<usize, Arc<Block>>,
+    /// Those of [`Self::blocks`], the oldest first.
+    order: VecDeque<usize>,
     /// Contents by number.
     contents: HashMap<u64, Box<Page>>,
     most_contents: u64,
@@ -102,8 +104,8 @@ impl PageCache {
         };
         let mut unread = Vec::new();
         for (at, wanted) in by_block(recording, &numbers)? {
-            match self.blocks.iter().find(|(known, _)| *known == at) {
-                Some((_, block)) => give(&wanted, block)?,
+            match self.blocks.get(&at) {
+                Some(block) => give(&wanted, block)?,
                 None => unread.push((at, wanted)),
             }
         }
@@ -152,8 +154,8 @@ impl PageCache {
         numbers.sort_unstable();
         let mut unread = Vec::new();
         for (at, wanted) in by_block(recording, &numbers)? {
-            match self.blocks.iter().find(|(known, _)| *known == at) {
-                Some((_, block)) => block.write::<E>(&wanted, ram)?,
+            match self.blocks.get(&at) {
+                Some(block) => block.write::<E>(&wanted, ram)?,
                 None => unread.push((at, wanted)),
             }
         }
@@ -241,11 +243,66 @@ impl PageCache {
         })
     }
 
-    fn keep(&mut self, at: usize, block: Arc<Block>) {
-        if self.blocks.len() >= BLOCKS_KEPT {
-            self.blocks.pop_front();
+    /// Gives the content `page` to `to`, and keeps the block that it is in.
+    ///
+    /// # Errors
+    /// If it is not in the file or cannot be read.
+    pub fn load(&mut self, recording: &Recording, page: &PageRef, to: &mut Page) -> Result<(), ReadError> {
+        match page {
+            PageRef::Zero => to.fill(0),
+            PageRef::Memory(bytes) => to.copy_from_slice(&bytes[..]),
+            PageRef::File(number) => match self.contents.get(number) {
+                Some(bytes) => to.copy_from_slice(&bytes[..]),
+                None => {
+                    let block = self.block_with(recording, *number)?;
+                    to.copy_from_slice(block.page(*number).ok_or_else(missing)?);
+                }
+            },
+            PageRef::Base(_) => {
+                let mut take = |_, bytes: &Page| -> Result<(), ReadError> {
+                    to.copy_from_slice(bytes);
+                    Ok(())
+                };
+                read_base(recording, &mut vec![(0, page.clone())], &mut take)?;
+            }
         }
-        self.blocks.push_back((at, block));
+        Ok(())
+    }
+
+    /// Whether the content `page` can be had.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn check(&mut self, recording: &Recording, page: &PageRef) -> Result<(), ReadError> {
+        match page {
+            PageRef::File(number) if !self.contents.contains_key(number) => {
+                let block = self.block_with(recording, *number)?;
+                block.page(*number).map(|_| ()).ok_or_else(missing)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The block with the content of this number.
+    fn block_with(&mut self, recording: &Recording, number: u64) -> Result<Arc<Block>, ReadError> {
+        let at = recording.block_of(number).ok_or_else(missing)?;
+        if let Some(block) = self.blocks.get(&at) {
+            return Ok(block.clone());
+        }
+        let block = Arc::new(read_block(recording, at)?);
+        self.keep(at, block.clone());
+        Ok(block)
+    }
+
+    fn keep(&mut self, at: usize, block: Arc<Block>) {
+        while self.order.len() >= BLOCKS_KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.blocks.remove(&oldest);
+        }
+        if self.blocks.insert(at, block).is_none() {
+            self.order.push_back(at);
+        }
     }
 }
 
@@ -258,8 +315,8 @@ fn by_block(recording: &Recording, numbers: &[(u64, u64)]) -> Result<Vec<Wanted>
     let mut blocks: Vec<Wanted> = Vec::new();
     let mut rest = numbers;
     while let Some(&(number, _)) = rest.first() {
-        let at = recording.pages.partition_point(|info| info.span.last < number);
-        let info = recording.pages.get(at).filter(|info| info.span.first <= number).ok_or_else(missing)?;
+        let at = recording.block_of(number).ok_or_else(missing)?;
+        let info = recording.pages[at];
         let (here, later) = rest.split_at(rest.partition_point(|(number, _)| *number <= info.span.last));
         blocks.push((at, here.to_vec()));
         rest = later;

@@ -331,6 +331,12 @@ impl Recording {
         self.reader.message(&info.place)
     }
 
+    /// The block of pages that the content with this number is in, if it is in the file.
+    pub(crate) fn block_of(&self, number: u64) -> Option<usize> {
+        let at = self.pages.partition_point(|info| info.span.last < number);
+        self.pages.get(at).filter(|info| info.span.first <= number).map(|_| at)
+    }
+
     /// The pages that changed up to a checkpoint since the one before.
     pub(crate) fn changes(&self, info: &CheckpointInfo) -> Result<ChangesRecord, ReadError> {
         self.reader.message(&info.place)

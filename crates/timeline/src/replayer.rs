@@ -4,12 +4,14 @@
 //! jumps from timer to timer; the replayer makes these jumps itself, so it can stop between them or give an
 //! input there. This file puts states in place; [`crate::running`] runs from there.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use machine::ram::{RamError, RamMapping};
+use machine::ram::RamError;
 use machine::save::MachineRestoreError;
 use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output};
 use x86::CpuModel;
+use x86::memory::absent::SourceError;
 use x86::vector::HostFeatures;
 
 use crate::checkpoints::{FileMaps, MemoryCheckpoint, MemoryCheckpoints};
@@ -17,11 +19,13 @@ use crate::format::records::CheckpointKind;
 use crate::format::{FormatError, PAGE_BYTES};
 use crate::maker::{MachineMaker, recorded_engine};
 use crate::page_cache::PageCache;
-use crate::page_map::{PageMap, PageRef, is_zero, page_of};
+use crate::page_map::{Page, PageMap, PageRef, is_zero, page_of};
 use crate::page_set::PageSet;
 use crate::position::Position;
 use crate::reader::ReadError;
 use crate::recording::{CheckpointInfo, Recording};
+use crate::recover::{DAMAGED, is_whole};
+use crate::state_source::StateSource;
 use crate::target::Target;
 use machine::page_hashes::PageHashes;
 
@@ -56,6 +60,14 @@ pub enum ReplayError {
     /// RAM.
     #[error(transparent)]
     Ram(#[from] RamError),
+    /// A page that was still elsewhere.
+    #[error("the page number {page} of the machine's RAM cannot be had: {error}")]
+    Page {
+        /// Its offset in RAM divided by 4096.
+        page: u64,
+        /// Why.
+        error: SourceError,
+    },
     /// The run took another way than the recorded one.
     #[error("the replay went another way than the recording: {what} at {here}; `verify` finds where it began")]
     Diverged {
@@ -112,15 +124,21 @@ pub struct Replayer {
     cursor: usize,
     /// Initial state and restarts that were put in place.
     restarts: usize,
+    /// False behind a page that could not be had, until a state is put in place.
+    pub(crate) is_sound: bool,
     /// RAM when [`Self::changed`] was last empty.
     map: PageMap,
+    /// Where the machine's absent pages are: RAM in the state that was put in place last.
+    pub(crate) lazy_map: PageMap,
+    /// Blocks of pages that are known to be damaged.
+    pub(crate) damaged: BTreeSet<usize>,
     /// Pages that may have changed since.
     changed: PageSet,
     maps: FileMaps,
-    pub(crate) cache: PageCache,
+    pub(crate) cache: Arc<Mutex<PageCache>>,
     memory: MemoryCheckpoints,
     /// What the guest sent before a restart.
-    held: Output,
+    pub(crate) held: Output,
     hashes: Option<PageHashes>,
     /// Pages whose hashes may be old.
     stale: PageSet,
@@ -208,10 +226,13 @@ impl Replayer {
             base: Position::default(),
             cursor: 0,
             restarts: 0,
+            is_sound: true,
             map: PageMap::zero(pages),
+            lazy_map: PageMap::zero(pages),
+            damaged: BTreeSet::new(),
             changed: PageSet::none(pages),
             maps: FileMaps::new(pages),
-            cache: PageCache::default().with_contents(budget_bytes / 8 * 5),
+            cache: Arc::new(Mutex::new(PageCache::default().with_contents(budget_bytes / 8 * 5))),
             memory: MemoryCheckpoints::new(budget_bytes / 8 * 3, interval),
             held: Output::default(),
             hashes: None,
@@ -226,7 +247,7 @@ impl Replayer {
         &self.recording
     }
 
-    /// The machine, to look at.
+    /// The machine, to look at. Pages of its RAM may be absent: whoever looks at all of them calls [`Self::load_all`] before.
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
@@ -256,12 +277,19 @@ impl Replayer {
         self.held.debug_console.extend(output.debug_console);
     }
 
-    /// Takes the machine over: from here on it takes other inputs.
-    pub fn into_live(self) -> Live {
-        Live { machine: self.machine, base: self.base }
+    /// Takes the machine over, with all of its RAM: from here on it takes other inputs.
+    ///
+    /// # Errors
+    /// As [`Self::load_all`].
+    pub fn into_live(mut self) -> Result<Live, ReplayError> {
+        self.load_all()?;
+        Ok(Live { machine: self.machine, base: self.base })
     }
 
-    /// [`Machine::digest`] of the machine as it stands.
+    /// [`Machine::digest`] of the machine as it stands; [`Self::load_all`] comes before it.
+    ///
+    /// # Panics
+    /// If absent pages cannot be had.
     pub fn full_digest(&self) -> Digest {
         self.machine.digest()
     }
@@ -269,8 +297,9 @@ impl Replayer {
     /// The same digest, quick when few pages changed since the last one that was asked for here.
     ///
     /// # Errors
-    /// If the host does not tell about RAM.
+    /// If the host does not tell about RAM, or as [`Self::load_all`].
     pub fn digest(&mut self) -> Result<[u8; 32], ReplayError> {
+        self.load_all()?;
         self.machine.settle();
         self.collect();
         let ram = self.machine.ram_bytes();
@@ -290,7 +319,7 @@ impl Replayer {
     /// The pages of RAM that hold something else in `other`, a replay of a machine with as much RAM.
     ///
     /// # Errors
-    /// If the host does not tell about RAM.
+    /// As [`Self::digest`].
     pub fn differing_pages(&mut self, other: &mut Replayer) -> Result<Vec<u64>, ReplayError> {
         self.digest()?;
         other.digest()?;
@@ -322,8 +351,11 @@ impl Replayer {
     /// Runs on to `target` from where the replay is, without a shortcut.
     ///
     /// # Errors
-    /// If `target` is not in the recording or behind, or the replay fails.
+    /// If `target` is not in the recording or behind, or the replay fails or has failed.
     pub fn play(&mut self, target: Target, watch: &mut Watch<'_>) -> Result<Control, ReplayError> {
+        if !self.is_sound {
+            return Err(DAMAGED.into());
+        }
         let (start, end) = (self.position(), self.recording.end_position());
         if !target.is_within(start, end) {
             return Err(ReplayError::Outside { start, end, target });
@@ -333,7 +365,7 @@ impl Replayer {
 
     /// Puts the best state in place from which `target` can be reached by running: maybe what is in place already, if
     /// anything is.
-    fn approach(&mut self, target: Target, is_somewhere: bool) -> Result<(), ReplayError> {
+    pub(crate) fn approach(&mut self, target: Target, is_somewhere: bool) -> Result<(), ReplayError> {
         let recording = self.recording.clone();
         let start = recording.start();
         let events = recording.events().partition_point(|event| target.is_after_event(event.position));
@@ -345,8 +377,11 @@ impl Replayer {
         };
         let restarts = recording.checkpoints().iter().filter(|info| comes_before(info)).count();
         let here = self.position();
-        let is_before =
-            is_somewhere && target.can_follow(here, start) && self.cursor <= events && self.restarts <= restarts;
+        let is_before = is_somewhere
+            && self.is_sound
+            && target.can_follow(here, start)
+            && self.cursor <= events
+            && self.restarts <= restarts;
         let mut best = is_before.then_some(here);
         let memory = self.memory.before(target, events, restarts, start);
         let memory = memory.filter(|kept| best.is_none_or(|best| kept.position > best)).cloned();
@@ -381,6 +416,9 @@ impl Replayer {
         let recording = self.recording.clone();
         let info = &recording.checkpoints()[index];
         let map = self.maps.map(&recording, index)?;
+        if !is_whole(&recording, &self.damaged, &map) {
+            return Err(DAMAGED.into());
+        }
         let record = recording.checkpoint(info)?;
         let state = record.state.ok_or(FormatError::Content("a checkpoint has no state"))?;
         let before = &recording.checkpoints()[..=index];
@@ -416,29 +454,29 @@ impl Replayer {
             self.machine = self.maker.make(config)?;
             self.machine.take_dirty_pages();
             self.map = PageMap::zero(map.len());
+            self.lazy_map = self.map.clone();
             self.changed.clear();
             self.hashes = None;
         }
         self.collect();
         self.changed.extend(map.differences(&self.map));
-        let wanted: Vec<_> = self.changed.iter().map(|page| (page, map.get(page).clone())).collect();
         let pages: Vec<u64> = self.changed.iter().collect();
         self.stale.extend(pages.iter().copied());
-        // Should it fail half way: nothing is known of any page then, and all are written next time.
+        // Should it fail half way: nothing is known of any page then, and all are replaced next time.
         self.changed.fill();
-        let (cache, recording) = (&mut self.cache, &self.recording);
-        let keeps = self.memory.budget_bytes() > 0;
-        let write = |ram: &mut RamMapping| cache.write::<ReplayError>(recording, wanted, &ram.writer());
-        if keeps {
-            self.machine.restore_pages_with(state, pages, write)?;
-        } else {
+        self.is_sound = false;
+        let source = StateSource::new(self.recording.clone(), map.clone(), self.cache.clone());
+        self.machine.restore_pages_from(state, &pages, Box::new(source))?;
+        if !self.keeps() {
             // The engine, too, begins with nothing: what it does then comes again.
-            self.machine.restore_with(state, write)?;
+            self.machine.forget_code();
         }
         self.machine.take_dirty_pages();
         self.machine.take_output();
+        self.lazy_map = map.clone();
         self.map = map;
         self.changed.clear();
+        self.is_sound = true;
         Ok(())
     }
 
@@ -493,30 +531,50 @@ impl Replayer {
                 Err(error) => return Err(error.into()),
             };
             self.collect();
-            let ram = self.machine.ram_bytes();
+            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             for page in self.changed.iter() {
                 if let PageRef::File(number) = map.get(page) {
-                    self.cache.keep_content(*number, page_of(ram, page));
+                    cache.keep_content(*number, self.changed_page(page));
                 }
             }
+            drop(cache);
             self.changed.clear();
             self.map = map;
         }
         Ok(())
     }
 
+    /// A page that the guest has changed, so that it is not absent.
+    fn changed_page(&self, page: u64) -> &Page {
+        self.machine.ram_page(page).expect("a page that was written to is there")
+    }
+
+    /// Forgets states in memory that need damaged blocks.
+    pub(crate) fn memory_is_whole(&mut self) {
+        let Replayer { memory, recording, damaged, .. } = self;
+        memory.retain(|kept| is_whole(recording, damaged, &kept.map));
+    }
+
+    /// Unpacked pages.
+    pub(crate) fn cache(&self) -> MutexGuard<'_, PageCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps the state as it stands in memory, if it is far enough from others.
-    pub(crate) fn keep(&mut self) {
+    ///
+    /// # Errors
+    /// If a page cannot be had.
+    pub(crate) fn keep(&mut self) -> Result<(), ReplayError> {
         let position = self.position();
         if !self.memory.wants(position) {
-            return;
+            return Ok(());
         }
         self.machine.settle();
         self.collect();
+        self.check_pages()?;
         let mut pages = Vec::new();
-        let ram = self.machine.ram_bytes();
         for page in self.changed.iter() {
-            let bytes = page_of(ram, page);
+            let bytes = self.changed_page(page);
             let content = if is_zero(bytes) { PageRef::Zero } else { PageRef::Memory(Arc::new(*bytes)) };
             if matches!(content, PageRef::Memory(_)) {
                 pages.push(page as u32);
@@ -534,5 +592,6 @@ impl Replayer {
             map: self.map.clone(),
             pages,
         });
+        Ok(())
     }
 }

@@ -21,10 +21,37 @@ impl Replayer {
     /// If the replay goes another way than the recording.
     pub(crate) fn run_to(&mut self, target: Target, watch: &mut Watch<'_>) -> Result<Control, ReplayError> {
         loop {
+            // What comes to the watcher comes before it, so nothing is shown twice.
+            let mut reached = self.instant();
+            let result = self.run_watched(target, watch, &mut |replayer| reached = replayer.instant());
+            match result {
+                Err(error) => self.mend(error, reached)?,
+                control => return control,
+            }
+        }
+    }
+
+    /// The same; what is damaged is an error.
+    ///
+    /// # Errors
+    /// If the replay goes another way than the recording, or a page cannot be had.
+    pub(crate) fn run_straight(&mut self, target: Target, watch: &mut Watch<'_>) -> Result<Control, ReplayError> {
+        self.run_watched(target, watch, &mut |_| {})
+    }
+
+    /// The same, with `passed` called where the watcher was.
+    fn run_watched(
+        &mut self,
+        target: Target,
+        watch: &mut Watch<'_>,
+        passed: &mut dyn FnMut(&Replayer),
+    ) -> Result<Control, ReplayError> {
+        loop {
             let here = self.position();
             if target.is_reached(here) {
                 // What is due at this instant is part of it.
                 self.machine.settle();
+                self.check_pages()?;
                 break;
             }
             if self.keeps() {
@@ -37,14 +64,17 @@ impl Replayer {
             if here >= end {
                 if here == end && target == Target::End && self.events_given() == self.recording.events().len() {
                     self.machine.settle();
+                    self.check_pages()?;
                     break;
                 }
                 return Err(self.diverged("it ran on behind the end"));
             }
             self.advance(target, self.next_stop(end))?;
-            self.keep();
-            if watch(self.position(), self.take_output()) == Control::Pause {
-                return Ok(Control::Pause);
+            self.keep()?;
+            let control = watch(self.position(), self.take_output());
+            passed(self);
+            if control == Control::Pause {
+                return Ok(control);
             }
         }
         watch(self.position(), self.take_output());
@@ -94,7 +124,7 @@ impl Replayer {
         checkpoints.filter(|(_, info)| info.kind != CheckpointKind::Seek).nth(self.restarts_made())
     }
 
-    fn pass_restart(&mut self, here: Position) -> Result<bool, ReplayError> {
+    pub(crate) fn pass_restart(&mut self, here: Position) -> Result<bool, ReplayError> {
         match self.next_restart() {
             Some((index, info)) if info.position == here && info.events_before == self.events_given() => {
                 let output = self.machine.take_output();
@@ -146,7 +176,9 @@ impl Replayer {
         let until = until.min(next.insns).min(here.insns.saturating_add(CHUNK));
         let waits = until <= here.insns;
         let bound = InsnCount(if waits { here.insns.saturating_add(1) } else { until } - self.base().insns);
-        match self.machine.run(bound, Idle::Stop) {
+        let reason = self.machine.run(bound, Idle::Stop);
+        self.check_pages()?;
+        match reason {
             StopReason::Until if waits => Err(self.diverged("it ran on where it had waited")),
             StopReason::Until => Ok(()),
             // What came of it at the recording comes back as events.

@@ -196,7 +196,7 @@ impl World {
             assert_eq!(replayer.full_digest().0, self.paths[path].end);
         }
         let ended = self.paths[path].ended.filter(|_| at_end);
-        let live = replayer.into_live();
+        let live = replayer.into_live().expect("its RAM is whole");
         self.session = Session::new(live.machine, live.base);
         self.session.ended = ended;
         self.done.gone_live += 1;

@@ -69,7 +69,7 @@ impl Truth {
             let mut replayer = Replayer::new(recording.clone()).expect("a replayer");
             replayer.seek(Target::At(position)).expect("in the recording");
             let given = replayer.events_given();
-            let mut live = replayer.into_live();
+            let mut live = replayer.into_live().expect("its RAM is whole");
             for event in &recording.events()[given.min(events)..events] {
                 assert_eq!(event.position, position);
                 if let EventKind::Input(input) = &event.kind {

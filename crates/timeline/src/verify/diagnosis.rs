@@ -110,7 +110,7 @@ fn altered_state(recording: &Arc<Recording>, engines: &Engines, index: usize) ->
     let info = recording.checkpoints()[index];
     if index > 0 && info.kind == CheckpointKind::Seek {
         let mut replayer = Replayer::with_maker(recording.clone(), engines.first.clone(), 0, 1)?;
-        replayer.restore_file(index - 1)?;
+        replayer.restore_whole(index - 1)?;
         let run = replayer.run_to_checkpoint(&info, &mut |_, _| Control::Continue);
         if followed(run.map(|_| ()))? {
             difference.cause = Cause::AlteredState { replay_agrees: Some(replayer.digest()? == info.digest) };
@@ -127,6 +127,7 @@ fn what_differs(replayer: &mut Replayer, index: usize) -> Result<(Vec<Differing>
     let record = recording.checkpoint(&recording.checkpoints()[index])?;
     let recorded = record.state.ok_or(FormatError::Content("a checkpoint has no state"))?;
     let mut what = differing_fields(&fields(&recorded), &fields(&replayer.machine.save()));
+    replayer.load_all()?;
     let map = replayer.file_map(index)?;
     let in_use = replayer.machine.populated_pages()?;
     // What neither the file nor the host has is zero in both.
@@ -136,7 +137,7 @@ fn what_differs(replayer: &mut Replayer, index: usize) -> Result<(Vec<Differing>
     let wanted = wanted.into_iter().map(|page| (page, map.get(page).clone())).collect();
     let ram = replayer.machine.ram_bytes();
     let mut left_out = 0;
-    replayer.cache.read::<ReplayError>(&recording, wanted, |page, bytes| {
+    replayer.cache().read::<ReplayError>(&recording, wanted, |page, bytes| {
         let runs = differing_bytes(page, bytes, page_of(ram, page));
         if what.len() < GATHERED {
             what.extend(runs);

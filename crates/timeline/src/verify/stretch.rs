@@ -104,7 +104,7 @@ pub fn check(
         None => replayer.insert(Replayer::with_maker(recording.clone(), maker.clone(), 0, 1)?),
     };
     let stretch = Stretch::new(recording, index);
-    replayer.restore_file(index)?;
+    replayer.restore_whole(index)?;
     if replayer.digest()? != stretch.first().digest {
         return Ok(Checked { compared: false, failure: Some(Failure::State) });
     }

@@ -100,7 +100,7 @@ impl Way {
     pub fn begin(&mut self) -> Result<(), ReplayError> {
         let (origin, index) = (self.origin, self.index);
         let replayer = self.replayer()?;
-        replayer.restore_file(origin)?;
+        replayer.restore_whole(origin)?;
         if origin < index {
             let info = replayer.recording.checkpoints()[index];
             replayer.run_to_checkpoint(&info, &mut |_, _| Control::Continue)?;

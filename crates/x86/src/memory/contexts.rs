@@ -139,7 +139,9 @@ impl Vcpu {
         for &packed in &context.entries {
             let (view, entry) = ModelEntry::unpack(packed);
             self.tlb.insert(view, entry);
-            if usize::from(view) < DATA_VIEWS && self.may_be_fast(view, entry.tag) {
+            let is_data = usize::from(view) < DATA_VIEWS;
+            // A page that is absent comes when it is touched.
+            if is_data && self.may_be_fast(view, entry.tag) && !mem.is_absent(entry.page) {
                 let Some(host) = mem.host_page(entry.page) else { continue };
                 let write = entry.writable && mem.is_dirty(entry.page) && !mem.holds_code(entry.page);
                 self.tlb.allow_fast(view, entry.tag, host, write);

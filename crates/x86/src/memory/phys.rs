@@ -1,10 +1,12 @@
 //! Guest-physical RAM: where it lies, its bytes, and what is known of each page.
 #![allow(unsafe_code)]
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::absent::{Absent, LostPage, PageSource};
 use super::access::Value;
-use super::lent::Lent;
+use super::lent::{Lent, PageBytes};
 use crate::units::GuestPhysAddr;
 
 /// Bytes in a page.
@@ -75,6 +77,9 @@ pub struct GuestMemory {
     preimages: Vec<Preimage>,
     /// What is lent to others.
     lent: Vec<Arc<Lent>>,
+    /// How many pages are absent; what is known of them is in `absent`.
+    absent_count: Cell<u64>,
+    absent: RefCell<Absent>,
     /// Pages whose decoded code was overwritten; engines drop it before they go on.
     stale_code: Vec<u64>,
     /// Counts the pages that came to hold decoded code.
@@ -103,6 +108,8 @@ impl GuestMemory {
             watched: Vec::new(),
             preimages: Vec::new(),
             lent: Vec::new(),
+            absent_count: Cell::new(0),
+            absent: RefCell::default(),
             stale_code: Vec::new(),
             code_epoch: 0,
         }
@@ -113,11 +120,85 @@ impl GuestMemory {
         self.layout
     }
 
-    /// The host address of the page at `page` (page-aligned), if it is RAM.
+    /// The host address of the page at `page` (page-aligned), if it is RAM. Its content is there.
+    #[inline]
     pub(crate) fn host_page(&self, page: GuestPhysAddr) -> Option<*mut u8> {
         let offset = self.layout.offset_of(GuestPhysAddr(page.0 & !(PAGE_SIZE - 1)))?;
+        if self.absent_count.get() != 0 && !self.load_absent(offset / PAGE_SIZE) {
+            return None;
+        }
         // SAFETY: `offset` is below the mapping's length.
         Some(unsafe { self.base.add(offset as usize) })
+    }
+
+    /// Has the source write the page with this number if it is absent; whether its content is there now.
+    #[cold]
+    #[inline(never)]
+    fn load_absent(&self, page: u64) -> bool {
+        let mut absent = self.absent.borrow_mut();
+        if !absent.has(page) {
+            return true;
+        }
+        // SAFETY: the page is mapped for its whole length, and nothing refers to it: every reference to a page is made behind
+        // this function, which has filled it by then, and pages are made absent with `&mut self` only.
+        let to: &mut PageBytes = unsafe { &mut *self.base.add((page * PAGE_SIZE) as usize).cast() };
+        let is_here = absent.load(page, to);
+        self.absent_count.set(self.absent_count.get() - u64::from(is_here));
+        is_here
+    }
+
+    /// The bytes of the page with this number (offset in RAM divided by 4096); `None` if there is no such page or its content cannot be had.
+    pub fn page_at(&self, page: u64) -> Option<&PageBytes> {
+        let is_ram = page < self.dirty.len() as u64;
+        if !is_ram || (self.absent_count.get() != 0 && !self.load_absent(page)) {
+            return None;
+        }
+        // SAFETY: the page is mapped for its whole length; `&self` keeps writers out, and it is not absent.
+        Some(unsafe { &*self.base.add((page * PAGE_SIZE) as usize).cast() })
+    }
+
+    /// Pages (offset in RAM divided by 4096) whose content is in `source` from now on, and comes when they are first touched. `source`
+    /// must have all other absent pages too. Decoded code of `pages` is dropped, and they count as changed.
+    ///
+    /// No TLB may have fast tags for them.
+    pub fn make_absent(&mut self, pages: &[u64], source: Box<dyn PageSource>) {
+        for &page in pages {
+            self.note_replaced(page);
+        }
+        let added = self.absent.get_mut().add(self.dirty.len() as u64, pages.iter().copied(), source);
+        self.absent_count.set(self.absent_count.get() + added);
+    }
+
+    /// The pages whose content was written from outside, or will be before anyone looks: they are absent no more.
+    pub fn make_present(&mut self, pages: impl IntoIterator<Item = u64>) {
+        let absent = self.absent.get_mut();
+        let removed = pages.into_iter().filter(|&page| absent.remove(page)).count();
+        self.absent_count.set(self.absent_count.get() - removed as u64);
+    }
+
+    /// The absent pages, ascending.
+    pub fn absent_pages(&self) -> Vec<u64> {
+        if self.absent_count.get() == 0 { Vec::new() } else { self.absent.borrow().pages() }
+    }
+
+    /// How many pages are absent.
+    pub fn absent_page_count(&self) -> u64 {
+        self.absent_count.get()
+    }
+
+    /// Whether the page at `addr` is RAM and absent.
+    pub(crate) fn is_absent(&self, addr: GuestPhysAddr) -> bool {
+        self.absent_count.get() != 0 && self.page_index(addr).is_some_and(|page| self.absent.borrow().has(page as u64))
+    }
+
+    /// Whether a page could not be had: what ran since then saw no RAM there, and is worth nothing.
+    pub fn has_lost_page(&self) -> bool {
+        self.absent_count.get() != 0 && self.absent.borrow().is_lost()
+    }
+
+    /// Takes what [`Self::has_lost_page`] speaks of. The page stays absent.
+    pub fn take_lost_page(&mut self) -> Option<LostPage> {
+        self.absent.get_mut().take_lost()
     }
 
     fn page_index(&self, addr: GuestPhysAddr) -> Option<usize> {
@@ -173,8 +254,14 @@ impl GuestMemory {
         pieces(addr, data.len()).all(|(at, range)| self.write_in_page(at, &data[range]))
     }
 
-    /// All of RAM, in the order of the mapping.
+    /// All of RAM, in the order of the mapping. Absent pages are loaded one by one: who expects many of them loads them before.
+    ///
+    /// # Panics
+    /// If an absent page cannot be had.
     pub fn bytes(&self) -> &[u8] {
+        for page in self.absent_pages() {
+            assert!(self.load_absent(page), "page {page} of RAM cannot be had, and all of RAM is asked for");
+        }
         // SAFETY: the mapping is readable for its whole length; `&self` keeps writers out.
         unsafe { std::slice::from_raw_parts(self.base, self.layout.len_bytes as usize) }
     }
@@ -234,18 +321,20 @@ impl GuestMemory {
             self.keep_preimage(page);
         }
         for lent in &self.lent {
-            let start = page * PAGE_SIZE as usize;
-            lent.before_change(page, self.bytes()[start..].first_chunk().expect("a whole page"));
+            // Of what cannot be had there is nothing to be kept; the machine stops because of it.
+            if let Some(content) = self.page_at(page as u64) {
+                lent.before_change(page, content);
+            }
         }
     }
 
     #[cold]
     fn keep_preimage(&mut self, page: usize) {
         self.watched[page] = false;
-        let start = page * PAGE_SIZE as usize;
-        let content = self.bytes()[start..].first_chunk().expect("a whole page");
-        let preimage = (page as u64, Box::new(*content));
-        self.preimages.push(preimage);
+        if let Some(content) = self.page_at(page as u64) {
+            let preimage = (page as u64, Box::new(*content));
+            self.preimages.push(preimage);
+        }
     }
 
     /// From now on keeps the content of each of `pages` when it first changes, for
@@ -272,8 +361,10 @@ impl GuestMemory {
         self.watched.get_mut(page as usize).is_some_and(std::mem::take)
     }
 
-    /// Something to lend pages with, see [`Self::lend_pages`], as long as the caller holds it.
+    /// Something to lend pages with, see [`Self::lend_pages`], as long as the caller holds it. The pages are all there: who reads
+    /// them beside this memory finds no absent ones.
     pub fn lender(&mut self) -> Arc<Lent> {
+        assert_eq!(self.absent_count.get(), 0, "absent pages cannot be lent");
         self.lent.retain(|lent| Arc::strong_count(lent) > 1);
         let lent = Arc::new(Lent::none(self.dirty.len() as u64));
         self.lent.push(lent.clone());
@@ -460,6 +551,59 @@ mod tests {
         drop((one, other));
         mem.lender();
         assert_eq!(mem.lent.len(), 1, "who is gone is forgotten");
+    }
+
+    /// Fills each page with its number, but for page 7, and notes which it was asked for.
+    struct Numbers(Arc<std::sync::Mutex<Vec<u64>>>);
+
+    impl PageSource for Numbers {
+        fn load(&mut self, page: u64, to: &mut PageBytes) -> Result<(), super::super::absent::SourceError> {
+            self.0.lock().expect("nobody panics").push(page);
+            to.fill(page as u8);
+            if page == 7 { Err("page 7 is missing".into()) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn absent_pages_come_when_they_are_touched() {
+        let mut owned = OwnedMemory::new(1 << 20);
+        let mem = &mut owned.memory;
+        assert!(mem.write(GuestPhysAddr(0x1000), &[9; 0x3000]));
+        mem.note_code(GuestPhysAddr(0x2000), 4);
+        mem.take_dirty_pages();
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        mem.make_absent(&[2, 3, 5, 255], Box::new(Numbers(asked.clone())));
+        assert_eq!((mem.absent_page_count(), mem.absent_pages()), (4, vec![2, 3, 5, 255]));
+        assert_eq!((mem.take_stale_code(), mem.take_dirty_pages()), (vec![2], vec![2, 3, 5, 255]));
+        let mut byte = [0];
+        assert!(mem.read(GuestPhysAddr(0x1fff), &mut byte) && byte == [9] && asked.lock().unwrap().is_empty());
+        assert!(mem.read(GuestPhysAddr(0x2000), &mut byte) && byte == [2]);
+        assert!(mem.write(GuestPhysAddr(0x3fff), &[1, 1]), "a part is written, the rest is what the source has");
+        assert!(mem.read(GuestPhysAddr(0x3ffe), &mut byte) && byte == [3]);
+        assert_eq!(*asked.lock().unwrap(), [2, 3], "each once, and no other");
+        mem.make_present([255]);
+        assert_eq!(mem.bytes()[255 << 12], 0);
+        assert_eq!((mem.bytes()[5 << 12], mem.absent_page_count(), mem.take_dirty_pages()), (5, 0, vec![3, 4]));
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_had_is_no_ram_and_is_told() {
+        let mut owned = OwnedMemory::new(1 << 20);
+        let mem = &mut owned.memory;
+        mem.take_dirty_pages();
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        mem.make_absent(&[6, 7], Box::new(Numbers(asked.clone())));
+        assert!(!mem.has_lost_page());
+        let mut byte = [1];
+        assert!(!mem.read(GuestPhysAddr(0x7000), &mut byte) && byte == [1]);
+        assert!(!mem.write(GuestPhysAddr(0x7000), &byte) && mem.page_at(7).is_none() && mem.page_at(256).is_none());
+        assert!(mem.has_lost_page());
+        let lost = mem.take_lost_page().expect("a page was lost");
+        assert_eq!((lost.page, lost.error.to_string().as_str()), (7, "page 7 is missing"));
+        assert_eq!((mem.has_lost_page(), mem.absent_pages()), (false, vec![6, 7]));
+        assert_eq!(mem.page_at(6).map(|page| page[9]), Some(6));
+        mem.make_present([7]);
+        assert!(mem.read(GuestPhysAddr(0x7000), &mut byte));
     }
 
     #[test]
