@@ -324,6 +324,26 @@ impl Asm {
     }
 }
 
+/// What is reached relative to the code, by offsets in the code buffer that may be negative.
+impl Asm {
+    /// Loads the word at `offset`.
+    pub fn load_code(&mut self, to: u8, offset: i32) {
+        self.raw(&[0x48 | (to >> 3) << 2, 0x8b, (to & 7) << 3 | 5]);
+        self.distance(offset);
+    }
+
+    /// JMP to the address in the word at `offset`.
+    pub fn jmp_code(&mut self, offset: i32) {
+        self.raw(&[0xff, 0x25]);
+        self.distance(offset);
+    }
+
+    fn distance(&mut self, offset: i32) {
+        let distance = offset.wrapping_sub((self.here() + 4) as i32);
+        self.dword(distance as u32);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,6 +378,8 @@ mod tests {
         assert_eq!(text(|a| a.constant(R10, u64::MAX)), "mov r10,0FFFFFFFFFFFFFFFFh");
         assert_eq!(text(|a| a.constant(RCX, 1 << 40)), "mov rcx,10000000000h");
         assert_eq!(text(|a| a.jmp_mem(Mem::base(R10, 0x80000))), "jmp qword ptr [r10+80000h]");
+        assert_eq!(text(|a| a.load_code(R10, 0x107)), "mov r10,[107h]");
+        assert_eq!(text(|a| a.jmp_code(0x106)), "jmp qword ptr [106h]");
         assert_eq!(text(|a| a.lea_code(R10, 0x107)), "lea r10,[rip+100h]".replace("rip+100h", "107h"));
     }
 }

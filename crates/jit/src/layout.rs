@@ -6,6 +6,7 @@
 //! guest's arithmetic flags are the host's.
 
 use crate::asm::{Mem, R8, R9, RSP};
+use crate::known::Known;
 use std::ffi::c_void;
 use std::mem::offset_of;
 use x86::Vcpu;
@@ -78,6 +79,8 @@ pub const VECTORS: Mem = Mem::base(RSP, 140);
 pub const HOST_MXCSR: Mem = Mem::base(RSP, 148);
 /// Mask of all bits but RFLAGS.IF.
 pub const IF_MASK: Mem = Mem::base(RSP, 156);
+/// Mask of the bits of an address that index a return cache, see [`crate::known`].
+pub const RETURN_MASK: Mem = Mem::base(RSP, 164);
 /// Places for what the accesses of a span share.
 pub const SPANS: usize = 13;
 /// Such a place: below the frame, where signal handlers leave 128 bytes alone. It keeps its value until
@@ -116,6 +119,8 @@ pub struct Context {
     pub until: u64,
     /// Start of the executable code.
     pub code: u64,
+    /// What lies in front of it.
+    pub known: Known,
     /// 1 if an interrupt waits, else 0: enabling interrupts then leaves.
     pub interrupt: u64,
     /// 1 if the guest's vector registers may be used natively, see [`vectors_usable`]; else 0.
@@ -170,7 +175,7 @@ pub const fn addend_offset(view: u8) -> i32 {
 }
 
 /// Index of the view for fetches that belongs to a data view.
-const fn fetch_of(view: u8) -> usize {
+pub const fn fetch_of(view: u8) -> usize {
     (view >= x86::memory::tlb::view::USER) as usize
 }
 

@@ -5,18 +5,21 @@
 //! `cache` (how blocks are found, linked and dropped).
 
 mod asm;
+mod block;
 mod buffer;
 mod cache;
 mod far;
 mod host;
+mod known;
 mod layout;
+mod policy;
 mod site;
 mod table;
 mod thunks;
 mod translate;
 
 use cache::Cache;
-pub use cache::Policy;
+pub use policy::Policy;
 use x86::{Bus, Engine, Exit, GuestMemory, InsnCount, Interpreter, Vcpu};
 
 /// Why this host cannot run the translator.

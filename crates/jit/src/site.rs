@@ -2,7 +2,8 @@
 //! translation for, and accesses to memory that miss the TLB's fast tags.
 #![allow(unsafe_code)]
 
-use crate::cache::{key, runs};
+use crate::block::key;
+use crate::cache::runs;
 use crate::layout::{BUDGET_BIAS, Context, vectors_usable};
 use x86::fault::Flow;
 use x86::flags::{self, LazyFlags};
@@ -42,6 +43,20 @@ pub fn unpack_flags(word: u64) -> LazyFlags {
 /// `context` is the one that translated code was entered with: its pointers are good, and nothing else
 /// uses what they point to meanwhile.
 pub unsafe extern "sysv64" fn execute(context: *mut Context, site: u64) -> u64 {
+    // SAFETY: the caller's word.
+    let next = unsafe { go_on(context, site) };
+    if next != 0 {
+        // SAFETY: translated code waits, and nothing is borrowed from the context any more.
+        unsafe { (*context).known.forget_fetches((*(*context).cpu).tlb.take_dropped_fetches()) };
+    }
+    next
+}
+
+/// All of [`execute`] but that what translated code knows is brought up to date.
+///
+/// # Safety
+/// As [`execute`].
+unsafe fn go_on(context: *mut Context, site: u64) -> u64 {
     // SAFETY: translated code runs inside of `Cache::enter`, which lends what the pointers point to.
     let (cpu, env, site) = unsafe {
         let Context { cpu, env, sites, site_count, .. } = *context;
@@ -79,16 +94,12 @@ pub unsafe extern "sysv64" fn execute(context: *mut Context, site: u64) -> u64 {
         context.budget = BUDGET_BIAS + (context.until - cpu.count.0 - charged);
         return context.code + u64::from(site.resume);
     }
-    // SAFETY: as above; the jump cache in front of the code is the translator's, which waits.
-    unsafe { elsewhere(context, cpu, env) }.unwrap_or(0)
+    elsewhere(context, cpu, env).unwrap_or(0)
 }
 
 /// The code for the instruction that comes next, anywhere, if it is known: what the translator would do if the
 /// run of translated code ended here.
-///
-/// # Safety
-/// As [`execute`].
-unsafe fn elsewhere(context: &mut Context, cpu: &mut Vcpu, env: &mut Env<'_>) -> Option<u64> {
+fn elsewhere(context: &mut Context, cpu: &mut Vcpu, env: &mut Env<'_>) -> Option<u64> {
     if !runs(cpu, env) || context.vectors_usable < context.vectors_loaded {
         return None;
     }
@@ -97,8 +108,7 @@ unsafe fn elsewhere(context: &mut Context, cpu: &mut Vcpu, env: &mut Env<'_>) ->
         return None;
     }
     let at = page.0 | cpu.rip & 0xfff;
-    // SAFETY: the code begins where the context says.
-    let code = unsafe { crate::buffer::known_jump(context.code, at, key(GuestPhysAddr(at), cpu.mode.view)) }?;
+    let code = context.known.jump_to(at, key(GuestPhysAddr(at), cpu.mode.view))?;
     cpu.tlb.leave_fetch_page();
     context.page_rip = cpu.rip & !0xfff;
     context.budget = BUDGET_BIAS + (context.until - cpu.count.0);

@@ -2,7 +2,8 @@
 //! own code from the middle of a block.
 
 use crate::asm::*;
-use crate::far;
+use crate::far::{self, Otherwise};
+use crate::known::RETURNS;
 use crate::layout::{self, Context, PLACES, Place, gpr_offset, leave};
 use crate::site;
 use std::mem::offset_of;
@@ -19,10 +20,12 @@ pub struct Thunks {
     pub exit: u32,
     /// Loads the guest's vector registers and returns, or leaves before the block whose word is in R10D.
     pub vectors: u32,
-    /// For each data view: jumps to the linear address in R10, or executes the site in ECX.
-    pub far: [u32; DATA_VIEWS],
-    /// For each data view: jumps to the linear address in R10, whose physical address is in R11.
-    pub go: [u32; DATA_VIEWS],
+    /// For each data view, see [`far::renew_link`]: executes the site in ECX where nothing is known of the target.
+    pub renew_link: [u32; DATA_VIEWS],
+    /// The same; leaves where nothing is known.
+    pub renew_fall: [u32; DATA_VIEWS],
+    /// For each data view, see [`far::renew_return`].
+    pub renew_return: [u32; DATA_VIEWS],
 }
 
 const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -67,10 +70,12 @@ pub fn emit(asm: &mut Asm) -> Thunks {
     emit_vectors(asm, exit);
     let mut thunks = Thunks { enter, slow, exit, vectors, ..Thunks::default() };
     for view in 0..DATA_VIEWS {
-        thunks.far[view] = asm.here();
-        far::jump(asm, view as u8, slow, exit);
-        thunks.go[view] = asm.here();
-        far::go(asm, view as u8, exit);
+        thunks.renew_link[view] = asm.here();
+        far::renew_link(asm, view as u8, Otherwise::Site(slow));
+        thunks.renew_fall[view] = asm.here();
+        far::renew_link(asm, view as u8, Otherwise::Leave(exit));
+        thunks.renew_return[view] = asm.here();
+        far::renew_return(asm, view as u8, slow);
     }
     thunks
 }
@@ -96,6 +101,7 @@ fn emit_enter(asm: &mut Asm) {
         (layout::COUNT31_MASK, 31),
         (layout::COUNT63_MASK, 63),
         (layout::IF_MASK, !x86::flags::IF),
+        (layout::RETURN_MASK, RETURNS as u64 - 1),
     ] {
         asm.constant(RAX, mask);
         asm.store(slot, RAX);

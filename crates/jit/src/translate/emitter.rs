@@ -3,7 +3,7 @@
 use super::spans::{Share, Shares};
 use super::{Emitted, Item, Place, Untranslated};
 use crate::asm::{Asm, Mem, R10, R11, R15, RCX};
-use crate::cache::Link;
+use crate::block::Links;
 use crate::far;
 use crate::layout::{self, PLACES, leave};
 use crate::site::Site;
@@ -44,7 +44,7 @@ pub struct Emitter<'a> {
     /// Flags that are live behind it.
     pub live: u32,
     pub sites: &'a mut Vec<Site>,
-    pub links: &'a mut Vec<Link>,
+    pub links: &'a mut Links,
     pub side_exits: Vec<SideExit>,
     pub failures: Vec<Failure>,
     pub shares: Shares,
@@ -141,13 +141,7 @@ pub fn register(number: u8, bytes: usize) -> Register {
 
 impl<'a> Emitter<'a> {
     /// For the block of `items`, which are not none.
-    pub fn new(
-        at: &'a Place,
-        items: &[Item],
-        shares: Shares,
-        sites: &'a mut Vec<Site>,
-        links: &'a mut Vec<Link>,
-    ) -> Self {
+    pub fn new(at: &'a Place, items: &[Item], shares: Shares, sites: &'a mut Vec<Site>, links: &'a mut Links) -> Self {
         Emitter {
             asm: Asm::new(at.origin),
             at,

@@ -1,19 +1,18 @@
 //! Near jumps, calls and returns.
 //!
 //! Within the page a jump goes to the target's block, or to a piece of code that asks for it and is jumped
-//! over from then on. To another page, or to an address that is only known when it happens, the target is
-//! looked up as an instruction fetch (see `x86::memory::tlb`), and then in the jump cache, by its physical
-//! address. The budget of the target's block is the target's affair.
+//! over from then on. Other jumps are in [`crate::far`]. The budget of the target's block is the target's affair.
 
 use super::emitter::{Emitter, SideExit};
 use super::memory::Access;
 use super::{Emitted, Untranslated};
 use crate::asm::{Mem, R10, R11, R15, RCX};
-use crate::cache::Link;
+use crate::block::Link;
 use crate::far;
 use crate::layout::{self, GUEST_RSP, leave};
 use iced_x86::{Code, OpKind};
 use x86::GuestPhysAddr;
+use x86::memory::tlb::DATA_VIEWS;
 
 impl Emitter<'_> {
     /// JMP, CALL, RET.
@@ -25,21 +24,18 @@ impl Emitter<'_> {
             Call_rel32_64 => self.call_direct(),
             Jmp_rm64 => {
                 self.load_target()?;
-                self.check_fetch();
-                self.go();
+                self.know_target();
+                far::follow_return(&mut self.asm);
                 Ok(())
             }
-            Call_rm64 => {
-                self.load_target()?;
-                self.call_r10()
-            }
+            Call_rm64 => self.call_indirect(),
             Retnq | Retnq_imm16 => {
                 let from = self.stack_operand(GUEST_RSP, 0, Access::Read)?;
                 self.asm.load(R10, from);
-                self.check_fetch();
+                self.know_target();
                 let released = (self.item.op.imm & 0xffff) as i32;
                 self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, 8 + released));
-                self.go();
+                far::follow_return(&mut self.asm);
                 Ok(())
             }
             _ => Err(Untranslated),
@@ -72,19 +68,23 @@ impl Emitter<'_> {
             self.jump_to_page(target);
             return Ok(());
         }
-        self.load_page_plus(target);
-        self.call_r10()
+        let site = self.site();
+        let link = self.know_link(target, site, self.at.thunks.renew_link);
+        self.push_return()?;
+        self.asm.load(R10, layout::PAGE_RIP);
+        far::follow_link(&mut self.asm, target, link);
+        Ok(())
     }
 
-    /// Calls the linear address in R10.
-    fn call_r10(&mut self) -> Emitted {
-        self.check_fetch();
+    fn call_indirect(&mut self) -> Emitted {
+        self.load_target()?;
+        self.know_target();
         self.asm.store(layout::RIP, R10);
         self.asm.store(layout::KEPT, R11);
         self.push_return()?;
         self.asm.load(R10, layout::RIP);
         self.asm.load(R11, layout::KEPT);
-        self.asm.jmp(self.at.thunks.go[usize::from(self.at.view)]);
+        far::follow_return(&mut self.asm);
         Ok(())
     }
 
@@ -170,13 +170,8 @@ impl Emitter<'_> {
         if end < 4096 {
             self.jump_to_page(end as i32);
         } else {
-            self.load_page_plus(end as i32);
-            let hit = far::compare(&mut self.asm, self.at.view);
-            self.asm.store(layout::RIP, R10);
-            self.leave(leave::LOOKUP);
-            self.asm.land(hit);
-            far::physical(&mut self.asm, self.at.view);
-            self.asm.jmp(self.at.thunks.go[usize::from(self.at.view)]);
+            let link = self.know_link(end as i32, 0, self.at.thunks.renew_fall);
+            far::follow_link(&mut self.asm, end as i32, link);
         }
     }
 
@@ -191,38 +186,37 @@ impl Emitter<'_> {
 
     fn jump_by_link(&mut self, at: GuestPhysAddr, careful: bool) {
         let place = self.asm.jmp_later();
-        let link = self.links.len() as u64;
-        self.links.push(Link { place, target: at, careful });
+        let link = self.links.add(Link { place, target: at, careful });
         self.leave(link << leave::BITS | leave::LINK);
-    }
-
-    /// The linear address at `offset` from the page, in R10.
-    fn load_page_plus(&mut self, offset: i32) {
-        self.asm.load(R10, layout::PAGE_RIP);
-        self.asm.lea(R10, Mem::base(R10, offset));
     }
 
     /// Jumps to the linear address at `offset` from the page, in another page.
     fn jump_far(&mut self, offset: i32, site: u32) {
-        self.load_page_plus(offset);
+        let link = self.know_link(offset, site, self.at.thunks.renew_link);
+        far::follow_link(&mut self.asm, offset, link);
+    }
+
+    /// Makes sure that a far link to `offset` from the page holds, by `renew` if it does not; `site` is for that. Returns
+    /// where the link lies; R10 is the page then.
+    fn know_link(&mut self, offset: i32, site: u32, renew: [u32; DATA_VIEWS]) -> i32 {
+        let link = self.links.add_far();
+        let holds = far::ask_link(&mut self.asm, self.at.view, link);
+        self.asm.lea(R10, Mem::base(R10, offset));
+        self.asm.lea_code(R11, link);
         self.asm.constant(RCX, site.into());
-        self.asm.jmp(self.at.thunks.far[usize::from(self.at.view)]);
+        self.asm.call(renew[usize::from(self.at.view)]);
+        self.asm.land(holds);
+        link
     }
 
-    /// Makes sure that the target in R10 can be fetched from, or hands the instruction over. R11 is then its
-    /// physical address.
-    fn check_fetch(&mut self) {
+    /// Makes sure that the return cache knows the target in R10, or hands the instruction over. R11 is then its
+    /// place there.
+    fn know_target(&mut self) {
         let site = self.site();
-        let hit = far::compare(&mut self.asm, self.at.view);
-        self.slow(site);
-        self.asm.land(hit);
-        far::physical(&mut self.asm, self.at.view);
-    }
-
-    /// Jumps to linear address R10, whose physical address is R11, by a jump of its own, which the host
-    /// learns to foresee.
-    fn go(&mut self) {
-        far::go(&mut self.asm, self.at.view, self.at.thunks.exit);
+        let known = far::ask_returns(&mut self.asm, self.at.view);
+        self.asm.constant(RCX, site.into());
+        self.asm.call(self.at.thunks.renew_return[usize::from(self.at.view)]);
+        self.asm.land(known);
     }
 }
 

@@ -18,7 +18,7 @@ mod stack;
 mod system;
 mod vector;
 
-use crate::cache::Link;
+use crate::block::Links;
 use crate::host::Host;
 use crate::site::Site;
 use crate::thunks::Thunks;
@@ -103,7 +103,7 @@ struct Run {
 
 /// Translates the block at `place`, whose page holds `page`. `None` if its first instruction crosses the
 /// page.
-pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mut Vec<Link>) -> Option<Translation> {
+pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mut Links) -> Option<Translation> {
     let start = (place.at.0 & 0xfff) as usize;
     let run = decode_run(place, page, start);
     if run.items.is_empty() {
@@ -132,7 +132,7 @@ pub fn crossing(
     bytes: &[u8; MAX_LEN],
     second: GuestPhysAddr,
     sites: &mut Vec<Site>,
-    links: &mut Vec<Link>,
+    links: &mut Links,
 ) -> Option<Translation> {
     let start = (place.at.0 & 0xfff) as usize;
     let (decoded, insn) = decode_both(bytes, start as u16, CodeSize::B64, place.model);
@@ -211,7 +211,7 @@ fn emit(
     live: &[u32],
     shares: Shares,
     sites: &mut Vec<Site>,
-    links: &mut Vec<Link>,
+    links: &mut Links,
 ) -> Result<(Vec<u8>, u32), Untranslated> {
     let mut emitter = Emitter::new(place, &run.items, shares, sites, links);
     let entry = emitter.head(run.items.iter().any(vector::is_native));

@@ -7,6 +7,7 @@
 
 mod board;
 mod crossing;
+mod links;
 mod program;
 
 use board::Board;

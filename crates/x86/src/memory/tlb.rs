@@ -134,8 +134,26 @@ pub struct Tlb {
     pub(crate) contexts: Vec<Context>,
     /// An empty list to be used for the next context.
     pub(super) spare: Vec<Packed>,
+    /// See [`Tlb::take_dropped_fetches`].
+    dropped_fetches: DroppedFetches,
     /// [`GuestMemory::code_epoch`] up to which the fast tags are right.
     pub(crate) code_epoch: u64,
+}
+
+/// Of which views for instructions entries were dropped. What is said of a TLB is not known of its copy.
+#[derive(Debug, PartialEq, Eq)]
+struct DroppedFetches([bool; VIEWS - DATA_VIEWS]);
+
+impl Clone for DroppedFetches {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Default for DroppedFetches {
+    fn default() -> Self {
+        DroppedFetches([true; VIEWS - DATA_VIEWS])
+    }
 }
 
 /// The tag of index `index` that nothing fits: a page of an index that is neither this one nor its
@@ -189,6 +207,7 @@ impl Default for Tlb {
             large: LargePages::default(),
             contexts: Vec::new(),
             spare: Vec::new(),
+            dropped_fetches: DroppedFetches::default(),
             code_epoch: 0,
         }
     }
@@ -198,6 +217,7 @@ impl Tlb {
     /// Drops everything.
     pub fn flush(&mut self) {
         if self.filled.len() > MAX_FILLED || self.filled_global.len() > MAX_FILLED {
+            self.dropped_fetches = DroppedFetches::default();
             self.fast.clear();
             self.model.as_flattened_mut().fill(ModelEntry::default());
             self.filled.clear();
@@ -275,8 +295,9 @@ impl Tlb {
     }
 
     fn drop_entry(&mut self, view: usize, i: usize) {
-        self.model[view][i] = ModelEntry::default();
+        let dropped = std::mem::take(&mut self.model[view][i]);
         if let Some(fetch) = view.checked_sub(DATA_VIEWS) {
+            self.dropped_fetches.0[fetch] |= dropped.tag & VALID != 0;
             self.fast.fetch[fetch].tag[i] = no_page(i);
         } else {
             let fast = &mut self.fast.data[view];
@@ -334,9 +355,27 @@ impl Tlb {
     pub(crate) fn saved(&self) -> (&[[ModelEntry; ENTRIES]; VIEWS], &[Context]) {
         // The fetch page is a short cut to an entry; the rest follows from the entries, too, and
         // without fast tags any epoch is right.
-        let Tlb { fast: _, model, fetch: _, filled: _, filled_global: _, large: _, contexts, spare: _, code_epoch: _ } =
-            self;
+        let Tlb {
+            fast: _,
+            model,
+            fetch: _,
+            filled: _,
+            filled_global: _,
+            large: _,
+            contexts,
+            spare: _,
+            dropped_fetches: _,
+            code_epoch: _,
+        } = self;
         (model, contexts)
+    }
+
+    /// Of which views for instructions ([`view::FETCH_SUPERVISOR`], [`view::FETCH_USER`]) an entry was dropped or replaced
+    /// since this was last asked; of all for a TLB that was never asked. As long as it was not so, a look-up that hit hits
+    /// again, with the same result.
+    #[inline]
+    pub fn take_dropped_fetches(&mut self) -> [bool; VIEWS - DATA_VIEWS] {
+        std::mem::replace(&mut self.dropped_fetches.0, [false; VIEWS - DATA_VIEWS])
     }
 
     /// The fast tags, for translated code.

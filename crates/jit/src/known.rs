@@ -1,0 +1,155 @@
+//! What translated code knows of other code, in memory in front of it, which it reaches relative to itself:
+//!
+//! - the *jump cache*: blocks by physical address and view, for whatever is not known otherwise;
+//! - *far links*, one a direct jump to another page: the linear address of the jump's page, and the target's code;
+//! - *return caches*, one a data view: code by linear address, for returns and indirect jumps.
+//!
+//! The last two skip the look-up of an instruction fetch (`x86::memory::tlb`), which has no effect where it hits. So
+//! they hold only as long as the TLB drops no entry for fetches of their kind, and their blocks are there: far
+//! links compare an *epoch* besides, and the return caches are emptied. Both are filled by translated code, behind
+//! a look-up that hit.
+#![allow(unsafe_code)]
+
+use crate::layout::fetch_of;
+use x86::memory::tlb::{DATA_VIEWS, VIEWS};
+
+/// Entries of the jump cache; its index is the low 16 bits of a physical address.
+pub const JUMPS: usize = 1 << 16;
+/// Entries of a return cache; its index is the low bits of a linear address.
+pub const RETURNS: usize = 1 << 11;
+/// Bytes of an entry of any kind: what is compared, and an address.
+const ENTRY: usize = 16;
+/// Offset of the jump cache from the start of the code.
+pub const JUMPS_AT: i32 = -((ENTRY * JUMPS) as i32);
+/// The same of the first return cache.
+const RETURNS_AT: i32 = JUMPS_AT - (DATA_VIEWS * ENTRY * RETURNS) as i32;
+/// The same of the epochs, one a view for fetches.
+const EPOCHS_AT: i32 = RETURNS_AT - 64;
+/// An epoch is a number of 16 bits in the upper bits of a word, where adding it to the address of a page loses nothing.
+const EPOCH: u64 = 1 << 48;
+/// Kinds of fetches.
+pub const FETCHES: usize = VIEWS - DATA_VIEWS;
+
+/// Offset of the return cache of data view `view`.
+pub const fn returns_at(view: u8) -> i32 {
+    RETURNS_AT + (view as usize * ENTRY * RETURNS) as i32
+}
+
+/// Offset of the epoch of fetches of code that runs with data view `view`.
+pub const fn epoch_at(view: u8) -> i32 {
+    EPOCHS_AT + 8 * fetch_of(view) as i32
+}
+
+/// Offset of far link `number`.
+pub const fn far_link_at(number: usize) -> i32 {
+    EPOCHS_AT - (ENTRY * (number + 1)) as i32
+}
+
+/// Bytes of all that, with `far_links` far links: a multiple of 4096.
+pub const fn bytes(far_links: usize) -> usize {
+    (far_link_at(far_links).unsigned_abs() as usize).next_multiple_of(4096)
+}
+
+/// The memory in front of the code.
+#[derive(Clone, Copy)]
+pub struct Known {
+    /// Start of the code.
+    code: *mut u8,
+    /// Far links that there is room for.
+    far_links: usize,
+}
+
+impl Known {
+    /// That in front of `code`.
+    ///
+    /// # Safety
+    /// As long as the value is used, [`bytes`]`(far_links)` bytes in front of `code` are mapped, for reading and writing,
+    /// and nothing else touches them but translated code, which does not run meanwhile.
+    pub const unsafe fn before(code: *mut u8, far_links: usize) -> Known {
+        Known { code, far_links }
+    }
+
+    fn word(&self, offset: i32) -> *mut u64 {
+        debug_assert!(offset < 0 && offset.unsigned_abs() as usize <= bytes(self.far_links));
+        self.code.wrapping_offset(offset as isize).cast()
+    }
+
+    fn jump(&self, address: u64) -> (*mut u64, *mut u64) {
+        let at = self.word(JUMPS_AT + (ENTRY * (address as usize % JUMPS)) as i32);
+        (at, at.wrapping_add(1))
+    }
+
+    /// Puts code at address `target` into the jump cache.
+    pub fn set_jump(&self, address: u64, key: u64, target: u64) {
+        let (at, code) = self.jump(address);
+        // SAFETY: both lie within the jump cache, see `before`.
+        unsafe { (*at, *code) = (key.wrapping_neg(), target) };
+    }
+
+    /// The address of the code that the jump cache has for `key`.
+    pub fn jump_to(&self, address: u64, key: u64) -> Option<u64> {
+        let (at, code) = self.jump(address);
+        // SAFETY: as above.
+        let (found, target) = unsafe { (*at, *code) };
+        (found == key.wrapping_neg()).then_some(target)
+    }
+
+    /// Takes `key` out of the jump cache.
+    pub fn clear_jump(&self, address: u64, key: u64) {
+        if self.jump_to(address, key).is_some() {
+            // SAFETY: as above.
+            unsafe { *self.jump(address).0 = 0 };
+        }
+    }
+
+    /// Empties everything; `far_links` far links were used.
+    pub fn clear(&self, far_links: usize) {
+        // SAFETY: the range is the jump cache.
+        unsafe { self.word(JUMPS_AT).write_bytes(0, 2 * JUMPS) };
+        for fetch in 0..FETCHES {
+            self.clear_returns(fetch);
+            // SAFETY: an epoch lies within the memory.
+            unsafe { *self.word(EPOCHS_AT + 8 * fetch as i32) = EPOCH };
+        }
+        self.clear_far_links(far_links);
+    }
+
+    fn clear_far_links(&self, used: usize) {
+        let used = used.min(self.far_links);
+        // SAFETY: the range is that of the first far links, the last of which is the lowest.
+        unsafe { self.word(far_link_at(used)).wrapping_add(2).write_bytes(0, 2 * used) };
+    }
+
+    fn clear_returns(&self, fetch: usize) {
+        for view in (0..DATA_VIEWS as u8).filter(|&view| fetch_of(view) == fetch) {
+            let first = self.word(returns_at(view));
+            // SAFETY: the range is a return cache. In its first place nothing is said to be what is not found
+            // there, since a zero is what address 0 would be compared with.
+            unsafe {
+                first.write_bytes(0, 2 * RETURNS);
+                *first = 1;
+            }
+        }
+    }
+
+    /// Forgets what rests on look-ups of the kinds of fetches for which `dropped` is true.
+    #[inline]
+    pub fn forget_fetches(&self, dropped: [bool; FETCHES]) {
+        if dropped == [false; FETCHES] {
+            return;
+        }
+        for fetch in (0..FETCHES).filter(|&fetch| dropped[fetch]) {
+            self.clear_returns(fetch);
+            let epoch = self.word(EPOCHS_AT + 8 * fetch as i32);
+            // SAFETY: it lies within the memory.
+            unsafe {
+                *epoch = (*epoch).wrapping_add(EPOCH);
+                if *epoch == 0 {
+                    // The numbers begin anew, so that none may be left that are older.
+                    *epoch = EPOCH;
+                    self.clear_far_links(self.far_links);
+                }
+            }
+        }
+    }
+}
