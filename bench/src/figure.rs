@@ -301,8 +301,8 @@ mod tests {
         assert_eq!(figure.json()["holds"], true);
         let slow = Figure { ours: is(1.06, 1.0), ..figure.clone() };
         assert!(slow.cells()[2].ends_with('✗'));
-        let unknown = Figure { ours: Reading::NotRun("only with --full"), ..figure };
-        assert_eq!(unknown.cells()[2], "not run: only with --full");
+        let unknown = Figure { ours: Reading::NotRun("left out with --quick"), ..figure };
+        assert_eq!(unknown.cells()[2], "not run: left out with --quick");
         assert_eq!(unknown.json()["holds"], Value::Null);
         let at_least = Figure::new("y", Unit::Times, Reading::of(99.0)).floor(Floor::AtLeast(100.0));
         assert_eq!(at_least.json()["holds"], false);

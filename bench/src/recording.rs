@@ -12,7 +12,7 @@ use crate::process::{self, Running, Span, TimeUp};
 use crate::vm::{Guest, QemuLog, number};
 
 const LIMIT: Duration = Duration::from_secs(1800);
-/// QEMU replays some ten times slower than it records.
+/// A replay that has diverged may never end.
 const QEMU_REPLAY_LIMIT: Duration = Duration::from_secs(1800);
 /// A budget for checkpoints that is below what the boot takes without one, and above what its initial state takes.
 const SMALL_BUDGET_MB: u32 = 32;
@@ -83,7 +83,7 @@ fn in_every_way(bench: &Bench<'_>, name: &str, guest: &Guest, pick: Pick, file: 
             Err(error) => return Err(error),
         }
     } else {
-        Reading::NotRun("only with --full")
+        Reading::NotRun("left out with --quick")
     };
     let [plain, recording, replay, qemu, qemu_recording] = [0, 1, 2, 3, 4].map(|way| Reading::seconds(&runs[way]));
     Ok(Runs { plain, recording, replay, qemu, qemu_recording, qemu_replay })

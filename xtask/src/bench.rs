@@ -144,11 +144,11 @@ mod tests {
         let names = |config: &Config| config.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         let whole = config("").unwrap();
         assert_eq!(names(&whole), ["boot", "timeline", "execution"]);
-        assert!(!whole.quick && !whole.json && !whole.effort.qemu_replay);
+        assert!(!whole.quick && !whole.json && whole.effort.qemu_replay);
         let some = config("timeline --quick --runs 2 boot --json").unwrap();
         assert_eq!((names(&some), some.effort.runs), (vec!["timeline", "boot"], 2));
         assert!(some.quick && some.json);
-        assert!(config("--full").unwrap().effort.qemu_replay);
+        assert!(config("--full").unwrap().effort.qemu_replay && !config("--quick").unwrap().effort.qemu_replay);
     }
 
     #[test]

@@ -31,7 +31,7 @@ Usage: cargo xtask <CHORE> [OPTIONS]
   bench     measure, with QEMU in the same run; writes docs/benchmarks.md
             PART...         only these: boot, timeline, execution
               --runs N        runs of each (default 3)
-              --full          5 runs of each, 10 minutes of idling, QEMU's replay as well
+              --full          5 runs of each, 10 minutes of idling, 100 seeks
               --quick         little work, once, to see that it works; writes no page
               --json          print JSON instead of tables
   guest     only fetch the kernel and build the initramfs; prints their paths
