@@ -3,12 +3,13 @@
 mod recording_support;
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
 use recording_support::{ctl, ended, json, scratch};
-use vm_tests::Program;
-use vm_tests::bare_metal::scribbler;
+use vm_tests::bare_metal::{self, scribbler};
+use vm_tests::{Guest, Program};
 
 /// Rounds of a guest that does not end while a test looks at it.
 const FOR_EVER: u32 = u32::MAX;
@@ -187,4 +188,59 @@ fn a_snapshot_to_a_file_is_whole_or_not_there() {
     ctl(&socket, &["quit"]);
     assert_eq!(child.wait().expect("it ends").code(), Some(10));
     ended(&[&taken]);
+}
+
+/// Fills 8 MiB, asks for the snapshots `a` to `l` in a row, works, and leaves.
+fn asking_for_snapshots() -> PathBuf {
+    bare_metal::build(
+        "
+        mov $0x400000, %edi
+        mov $0x200000, %ecx
+        mov $0x12345678, %eax
+        rep stosl
+        mov $'a', %ebx
+    1:  mov $0x5c8, %dx
+        mov %bl, %al
+        out %al, %dx
+        mov $0x5c0, %dx
+        mov $4, %al
+        out %al, %dx
+        inc %ebx
+        cmp $'m', %ebx
+        jne 1b
+        putc $'.'
+        mov $50000000, %ecx
+    2:  loop 2b
+        debug_exit $0
+    ",
+    )
+}
+
+#[test]
+fn snapshots_that_the_guest_asks_for_take_turns_and_are_few() {
+    let directory = scratch("guest-files");
+    std::fs::create_dir(&directory).expect("the scratch directory can be written");
+    let options = &["--debug-exit", "--guest-files", &directory];
+    let outcome = Guest::kernel(&asking_for_snapshots()).options(options).run().expect_status(1);
+    // The first is taken at once, eight wait, and what is more is refused.
+    let taken: Vec<u64> = ('a'..='i')
+        .map(|name| {
+            let path = format!("{directory}/{name}.cvr");
+            assert!(outcome.errors.contains(&format!("took the snapshot \"{path}\"")), "{name}: {}", outcome.errors);
+            let info = json(&Program::new(&["info", &path, "--json"]).run().expect_status(0).console);
+            info["start"]["insns"].as_u64().expect("a number")
+        })
+        .collect();
+    assert_eq!(std::fs::read_dir(&directory).expect("the directory").count(), taken.len());
+    for name in ["j", "k", "l"] {
+        let refused = format!("the guest asked for a snapshot: \"{name}\" is refused: 8 others still wait");
+        assert!(outcome.errors.contains(&refused), "{name}: {}", outcome.errors);
+    }
+    // The copy of the first was not ended for the second, which is taken when the guest has run on: it asked within ten instructions.
+    assert!(taken[1] > taken[0] + 1000, "{taken:?}");
+    assert!(taken.is_sorted(), "{taken:?}");
+    for name in ["a", "i"] {
+        Program::new(&["verify", &format!("{directory}/{name}.cvr")]).run().expect_status(0);
+    }
+    std::fs::remove_dir_all(directory).expect("the directory is there");
 }

@@ -20,6 +20,18 @@ use crate::vm::{Stop, Vm};
 /// How often what was recorded goes to the file: well below the second that a killed recorder may lose.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How many snapshots that the guest asked for may wait.
+const MOST_WAITING: usize = 8;
+
+/// Something that begins with a copy of the machine, of which only one can be under way: ending that one at once would stop the
+/// guest.
+pub(crate) enum PutOff {
+    /// What a program on the socket asked for, and the state of the machine when it did.
+    Program(Request, &'static str),
+    /// A snapshot of this name that the guest asked for.
+    Guest(String),
+}
+
 /// A machine that may be recorded.
 pub struct Guest {
     /// The machine.
@@ -30,8 +42,8 @@ pub struct Guest {
     pub(crate) tree: Option<Tree>,
     pub(crate) recording: Option<Recording>,
     pub(crate) snapshots: Snapshots,
-    /// Requests from the socket that wait until a copy under way has ended, and the state of the machine when they came.
-    pub(crate) put_off: VecDeque<(Request, &'static str)>,
+    /// What waits until a copy under way has ended.
+    pub(crate) put_off: VecDeque<PutOff>,
     pub(crate) description: Description,
     /// Where recordings and snapshots go that the guest asks for; `None`: nowhere.
     pub(crate) guest_files: Option<PathBuf>,
@@ -82,6 +94,7 @@ impl Guest {
             tree.complete(&mut self.machine);
         }
         self.snapshots.complete(&mut self.machine);
+        self.refuse_put_off();
         self.base = self.position();
         let mut old = std::mem::replace(&mut self.machine, machine);
         (self.told, self.looked) = (None, false);
@@ -241,9 +254,9 @@ impl Vm for Guest {
         self.tend_snapshots();
         self.tend_tree()?;
         while !self.is_copying()
-            && let Some((request, state)) = self.put_off.pop_front()
+            && let Some(put_off) = self.put_off.pop_front()
         {
-            self.serve_now(request, state);
+            self.serve_put_off(put_off);
         }
         let Some(recording) = &mut self.recording else { return Ok(()) };
         recording.recorder.poll(&mut self.machine);
@@ -275,10 +288,9 @@ impl Vm for Guest {
     }
 
     fn serve(&mut self, request: Request, state: &'static str) {
-        // Only one copy can be under way, and ending it at once would stop the guest.
         let begins_a_copy = matches!(request.command, Command::Snapshot(_) | Command::RecordStart(_));
         if begins_a_copy && self.is_copying() {
-            self.put_off.push_back((request, state));
+            self.put_off.push_back(PutOff::Program(request, state));
         } else {
             self.serve_now(request, state);
         }
@@ -288,6 +300,41 @@ impl Vm for Guest {
 impl Guest {
     fn is_copying(&self) -> bool {
         self.snapshots.is_copying() || self.tree.as_ref().is_some_and(Tree::is_copying)
+    }
+
+    /// A snapshot that the guest asked for: now, or when the copy under way has ended.
+    pub(crate) fn snapshot_in_turn(&mut self, name: &str) -> Answer {
+        if !self.is_copying() {
+            return self.snapshot_for_guest(name);
+        }
+        let waiting = self.put_off.iter().filter(|put_off| matches!(put_off, PutOff::Guest(_))).count();
+        if waiting == MOST_WAITING {
+            return Err(format!("{name:?} is refused: {MOST_WAITING} others still wait for their turn"));
+        }
+        self.put_off.push_back(PutOff::Guest(name.into()));
+        Ok(().into())
+    }
+
+    pub(crate) fn serve_put_off(&mut self, put_off: PutOff) {
+        match put_off {
+            PutOff::Program(request, state) => self.serve_now(request, state),
+            PutOff::Guest(name) => {
+                if let Err(sentence) = self.snapshot_for_guest(&name) {
+                    self.notices.push(format!("the guest asked for a snapshot: {sentence}"));
+                }
+            }
+        }
+    }
+
+    /// What the guest asked for is of the machine as it was: after a reset its turn comes no more.
+    fn refuse_put_off(&mut self) {
+        self.put_off.retain(|put_off| {
+            if let PutOff::Guest(name) = put_off {
+                let sentence = format!("{name:?} is refused: the machine was reset before its turn came");
+                self.notices.push(format!("the guest asked for a snapshot: {sentence}"));
+            }
+            matches!(put_off, PutOff::Program(..))
+        });
     }
 
     pub(crate) fn serve_now(&mut self, request: Request, state: &'static str) {

@@ -144,8 +144,8 @@ impl Guest {
 
     /// Waits until all nodes and snapshots are made that were asked for.
     pub(crate) fn finish_saving(&mut self) {
-        while let Some((request, state)) = self.put_off.pop_front() {
-            self.serve_now(request, state);
+        while let Some(put_off) = self.put_off.pop_front() {
+            self.serve_put_off(put_off);
         }
         let notices = self.snapshots.finish(&mut self.machine);
         self.notices.extend(notices);

@@ -51,15 +51,18 @@ impl Guest {
                 let name = if name.is_empty() { format!("mark-{}", self.position().insns) } else { name.clone() };
                 self.mark(&name)
             }
-            ControlRequest::Snapshot(name) => {
-                if self.tree.is_some() {
-                    return self.node_for_guest(plain(name, "snapshot"), false);
-                }
-                let path = self.file_for_guest(name, "snapshot")?;
-                self.snapshot_file(&path, Waiting::Guest("took the snapshot"));
-                Ok(().into())
-            }
+            ControlRequest::Snapshot(name) => self.snapshot_in_turn(name),
         }
+    }
+
+    /// Begins a snapshot that the guest asked for.
+    pub(crate) fn snapshot_for_guest(&mut self, name: &str) -> Answer {
+        if self.tree.is_some() {
+            return self.node_for_guest(plain(name, "snapshot"), false);
+        }
+        let path = self.file_for_guest(name, "snapshot")?;
+        self.snapshot_file(&path, Waiting::Guest("took the snapshot"));
+        Ok(().into())
     }
 
     /// Where a file of this name goes; the guest may leave the choice to us.
