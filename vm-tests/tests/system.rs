@@ -136,6 +136,12 @@ fn floating_point_state() {
 }
 
 #[test]
+fn floating_point_exceptions_by_interrupt_13() {
+    BareGuest::new("ferr").check();
+    BareGuest::new("ferr").cpu_model(CpuModel::V3).check();
+}
+
+#[test]
 fn several_vcpus_by_x2apic() {
     for vcpus in [2, 4, 8] {
         BareGuest::new("smp2").vcpus(vcpus).check();

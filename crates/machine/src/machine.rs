@@ -359,6 +359,9 @@ impl Machine {
                 vcpu.tlb.flush();
             }
         }
+        if self.board.take_ignored_numeric_errors() {
+            self.vcpus.iter_mut().for_each(Vcpu::ignore_numeric_error);
+        }
         for (id, vcpu) in self.vcpus.iter_mut().enumerate() {
             while let Some(signal) = self.board.fabric.take_signal(id) {
                 match signal {

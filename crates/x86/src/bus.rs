@@ -29,6 +29,9 @@ pub trait Bus {
     fn set_tsc_offset(&mut self, offset: u64, at: InsnCount);
     /// Takes the highest pending interrupt; `None` if it went away.
     fn acknowledge_interrupt(&mut self, at: InsnCount) -> Option<u8>;
+    /// FERR#: an x87 exception pends, CR0.NE is clear, and the instruction that waits is tried again until an interrupt comes
+    /// or [`crate::Vcpu::ignore_numeric_error`] is called. A board without that line does nothing.
+    fn numeric_error(&mut self, _at: InsnCount) {}
     /// What the vCPU must know before its next instruction. Asked at the start of a run and
     /// after every access through this trait.
     fn signals(&mut self) -> Signals;

@@ -5,7 +5,7 @@ use devices::fabric::InterruptFabric;
 use x86::bus::{Bus, Signals};
 use x86::{GuestPhysAddr, InsnCount, VirtualTime};
 
-use super::Board;
+use super::{Board, FERR_IRQ};
 use crate::clock::Clock;
 
 /// Implements [`Bus`] for vCPU number `vcpu`.
@@ -91,6 +91,10 @@ impl Bus for CpuBus<'_> {
 
     fn acknowledge_interrupt(&mut self, _at: InsnCount) -> Option<u8> {
         self.board.fabric.acknowledge(self.vcpu)
+    }
+
+    fn numeric_error(&mut self, _at: InsnCount) {
+        self.board.fabric.set_irq(FERR_IRQ, true);
     }
 
     fn signals(&mut self) -> Signals {

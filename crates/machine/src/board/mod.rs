@@ -22,12 +22,17 @@ use devices::rtc::{Rtc, RtcConfig};
 use devices::testdev::TestDevice;
 use devices::uart::{Uart, UartConfig};
 use devices::vga::Vga;
-use devices::{PowerEvent, Timed};
+use devices::{IrqLine, PowerEvent, Timed};
 use x86::VirtualTime;
 
 use crate::input::Input;
 use crate::memory_map::{ECAM_BASE, MemoryLayout};
 use wires::BoardWires;
+
+/// The line that FERR# of every vCPU drives: asserted with it, and until [`COPROCESSOR_ERROR_PORT`] is written.
+pub(crate) const FERR_IRQ: IrqLine = IrqLine(13);
+/// A write ends the interrupt of FERR# and asserts IGNNE# (Intel ICH9 data sheet, section 13.7.2). A read finds nothing here.
+pub(crate) const COPROCESSOR_ERROR_PORT: u16 = 0xf0;
 
 /// What the board consists of; fixed while the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,8 @@ struct Devices {
 struct Outbox {
     power: Option<PowerEvent>,
     a20: Option<bool>,
+    /// IGNNE# is asserted for vCPUs that assert FERR#.
+    ignores_numeric_errors: bool,
     /// What the guest asked of the outside; the run stops behind each.
     requests: Vec<ControlRequest>,
     serial: Vec<u8>,
@@ -201,7 +208,9 @@ impl Board {
 
     /// Whether the machine has to act before the next instruction of any vCPU.
     pub(crate) fn wants_attention(&self) -> bool {
-        self.out.power.is_some() || self.has_requests() || self.out.a20.is_some() || self.fabric.has_signals()
+        let out = &self.out;
+        let asks = out.power.is_some() || !out.requests.is_empty() || out.a20.is_some() || out.ignores_numeric_errors;
+        asks || self.fabric.has_signals()
     }
 
     /// Takes a change of the A20 gate; its other owner is told here.
@@ -210,6 +219,11 @@ impl Board {
         self.devices.i8042.observe_a20(enabled);
         self.devices.port92.observe_a20(enabled);
         Some(enabled)
+    }
+
+    /// Takes the assertion of IGNNE#, which is for all vCPUs that assert FERR# now.
+    pub(crate) fn take_ignored_numeric_errors(&mut self) -> bool {
+        std::mem::take(&mut self.out.ignores_numeric_errors)
     }
 
     /// Takes what the guest asked of the outside.

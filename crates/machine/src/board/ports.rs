@@ -7,7 +7,7 @@ use devices::{PortDevice, Width, debug, fw_cfg, guest_control, i8042, pci, port9
 use x86::VirtualTime;
 
 use super::wires::{BoardWires, CutOff};
-use super::{Board, Devices};
+use super::{Board, COPROCESSOR_ERROR_PORT, Devices, FERR_IRQ};
 
 /// Ports of the PCI host bridge that start before its reset register or behind it.
 const PCI_END: u16 = pci::PORT_BASE + pci::PORT_COUNT;
@@ -88,6 +88,10 @@ impl Board {
         }
         match port {
             Pit::PORT_B => d.pit.port_b_write(value as u8, now, &mut wires),
+            COPROCESSOR_ERROR_PORT => {
+                self.fabric.set_irq(FERR_IRQ, false);
+                self.out.ignores_numeric_errors = true;
+            }
             rtc::PORT_BASE..RTC_END => {
                 with_rtc_wires(&mut wires, cut_rtc, |w| access.write(rtc::PORT_BASE, &mut d.rtc, value, w));
             }

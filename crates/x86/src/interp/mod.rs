@@ -331,13 +331,29 @@ fn delivered<'a>(
     }
 }
 
-/// Delivers the fault that `trap` stands for.
+/// Delivers the fault that `trap` stands for, or tells the board of it.
 #[cold]
 fn fault(cpu: &mut Vcpu, env: &mut Env<'_>, _trap: Trap) -> Ran {
+    if cpu.reports_outside() {
+        return wait_for_board(cpu, env);
+    }
     match delivered(cpu, env, Vcpu::deliver_fault) {
         Next::Exit(exit) => Ran::Exit(exit),
         Next::Run { .. } | Next::Again => Ran::Faulted,
     }
+}
+
+/// Asserts FERR#. The instruction stays where it is and is tried again, as a step each time, so that whatever ends
+/// the wait is seen and every run ends at its bound.
+fn wait_for_board(cpu: &mut Vcpu, env: &mut Env<'_>) -> Ran {
+    let at = cpu.count;
+    env.touch_bus();
+    env.bus.numeric_error(at);
+    cpu.count = at + 1;
+    // A breakpoint at the instruction does not hit again, and a single step is not done before the instruction is.
+    cpu.rflags_system |= flags::RF;
+    cpu.debug_pending &= !crate::system::debug::DR6_BS;
+    Ran::On
 }
 
 /// Runs `ops`, which follow each other, and leaves RIP and count behind the last that ran.

@@ -16,9 +16,12 @@ const INTERRUPT: u8 = 0x20;
 const RCX: usize = 1;
 const RDI: usize = 7;
 
-/// A board with one interrupt that waits, and nothing else.
+/// A board that may have an interrupt that waits, and hears FERR#.
+#[derive(Default)]
 struct Board {
     interrupt: bool,
+    /// The step counts at which FERR# was asserted.
+    numeric_errors: Vec<u64>,
 }
 
 impl Bus for Board {
@@ -46,6 +49,9 @@ impl Bus for Board {
     fn set_tsc_offset(&mut self, _offset: u64, _at: InsnCount) {}
     fn acknowledge_interrupt(&mut self, _at: InsnCount) -> Option<u8> {
         std::mem::take(&mut self.interrupt).then_some(INTERRUPT)
+    }
+    fn numeric_error(&mut self, at: InsnCount) {
+        self.numeric_errors.push(at.0);
     }
     fn signals(&mut self) -> Signals {
         Signals { interrupt: self.interrupt, attention: false, until: InsnCount(u64::MAX) }
@@ -79,7 +85,7 @@ fn an_interrupt_held_back_by_sti_comes_behind_the_first_iteration() {
         let (mut cpu, mut ram) = real_mode(&[0xfb, 0xf3, 0xaa, 0xf4]);
         cpu.gpr[RCX] = 10;
         cpu.gpr[RDI] = 0x3000;
-        let (mut engine, mut board) = (Interpreter::new(), Board { interrupt: true });
+        let (mut engine, mut board) = (Interpreter::new(), Board { interrupt: true, ..Board::default() });
         let mut exit = engine.run(&mut cpu, &mut ram.memory, &mut board, cut);
         if exit == Exit::Until {
             exit = engine.run(&mut cpu, &mut ram.memory, &mut board, InsnCount(u64::MAX));
@@ -91,7 +97,7 @@ fn an_interrupt_held_back_by_sti_comes_behind_the_first_iteration() {
 
 /// The vector and error code of the fault that the first instruction raises: whatever handles it faults too.
 fn fault_of_first_step(cpu: &mut Vcpu, ram: &mut OwnedMemory) -> (u8, Option<u32>) {
-    let mut board = Board { interrupt: false };
+    let mut board = Board::default();
     let exit = Interpreter::new().run(cpu, &mut ram.memory, &mut board, InsnCount(1));
     assert_eq!(exit, Exit::Until);
     (cpu.fault.vector, cpu.fault.error_code)
@@ -150,4 +156,49 @@ fn an_instruction_across_the_limit_is_gp_before_its_second_page_is_looked_at() {
     poke(&mut ram, 0xffff, &[0xb8]);
     cpu.rip = 0xffff;
     assert_eq!(fault_of_first_step(&mut cpu, &mut ram), (vector::GP, Some(0)));
+}
+
+/// FNINIT; FLDCW with division by zero unmasked; FLD1; FLDZ; FDIVP; then `waiting` and HLT.
+fn dividing_by_zero(waiting: &[u8]) -> (Vcpu, OwnedMemory) {
+    let before = [0xdb, 0xe3, 0xd9, 0x2e, 0x00, 0x30, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9];
+    let (cpu, mut ram) = real_mode(&[&before, waiting, &[0xf4]].concat());
+    poke(&mut ram, 0x3000, &0x37b_u16.to_le_bytes());
+    (cpu, ram)
+}
+
+#[test]
+fn without_ne_an_x87_exception_waits_for_the_board_step_by_step() {
+    // FWAIT, FLD1, PADDB MM0, MM0.
+    for waiting in [&[0x9b][..], &[0xd9, 0xe8], &[0x0f, 0xfc, 0xc0]] {
+        let (mut cpu, mut ram) = dividing_by_zero(waiting);
+        let (mut engine, mut board) = (Interpreter::new(), Board::default());
+        cpu.cr4 |= cr::CR4_OSFXSR;
+        for until in [7, 20, 1000] {
+            assert_eq!(engine.run(&mut cpu, &mut ram.memory, &mut board, InsnCount(until)), Exit::Until);
+            assert_eq!((cpu.count.0, cpu.rip), (until, CODE + 12), "{waiting:02x?}");
+        }
+        assert_eq!(board.numeric_errors, (5..1000).collect::<Vec<_>>());
+        assert_ne!(cpu.x87.status & 0x80, 0);
+        // IGNNE#: it goes on behind, to HLT. With NE set the same instruction is #MF.
+        for (ne, end) in [(0, CODE + 13 + waiting.len() as u64), (cr::CR0_NE, u64::from(HANDLER) + 1)] {
+            let (mut cpu, before) = (cpu.clone(), board.numeric_errors.len());
+            cpu.ignore_numeric_error();
+            cpu.cr0 |= ne;
+            assert_eq!(engine.run(&mut cpu, &mut ram.memory, &mut board, InsnCount(2000)), Exit::Halted);
+            assert_eq!((cpu.rip, board.numeric_errors.len()), (end, before), "{waiting:02x?}");
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_comes_while_an_x87_exception_waits_for_the_board() {
+    let (mut cpu, mut ram) = dividing_by_zero(&[0x9b]);
+    let (mut engine, mut board) = (Interpreter::new(), Board::default());
+    assert_eq!(engine.run(&mut cpu, &mut ram.memory, &mut board, InsnCount(10)), Exit::Until);
+    cpu.rflags_system |= crate::flags::IF;
+    board.interrupt = true;
+    assert_eq!(engine.run(&mut cpu, &mut ram.memory, &mut board, InsnCount(100)), Exit::Halted);
+    let mut frame = [0; 2];
+    assert!(ram.memory.read(GuestPhysAddr(0x8000 - 6), &mut frame));
+    assert_eq!((cpu.rip, u64::from(u16::from_le_bytes(frame))), (u64::from(HANDLER) + 1, CODE + 12));
 }

@@ -9,7 +9,7 @@ use crate::system::mca::MachineCheck;
 use crate::system::msr::Msrs;
 use crate::system::mtrr::Mtrrs;
 use crate::vector::state::VectorState;
-use crate::x87::state::X87State;
+use crate::x87::state::{X87State, status};
 
 /// A segment register with its hidden part.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -301,11 +301,14 @@ pub struct X87Registers {
     /// FDS.
     #[prost(uint32, tag = "10")]
     pub ds: u32,
+    /// Whether the board asserts IGNNE#.
+    #[prost(bool, tag = "11")]
+    pub is_ignored: bool,
 }
 
 impl X87Registers {
     pub(super) fn save(from: &X87State) -> Self {
-        let X87State { regs, control, status, valid, opcode, ip, dp, cs, ds } = *from;
+        let X87State { regs, control, status, valid, opcode, ip, dp, cs, ds, is_ignored } = *from;
         X87Registers {
             significands: regs.iter().map(|r| *r as u64).collect(),
             exponents: regs.iter().map(|r| (*r >> 64) as u32).collect(),
@@ -317,6 +320,7 @@ impl X87Registers {
             dp,
             cs: cs.into(),
             ds: ds.into(),
+            is_ignored,
         }
     }
 
@@ -329,6 +333,7 @@ impl X87Registers {
             *reg = u128::from(significands[i]) | u128::from(word(exponents[i])?) << 64;
         }
         check(self.opcode < 1 << 11 && self.valid < 1 << 8, "x87 state")?;
+        check(!self.is_ignored || self.status & u32::from(status::SUMMARY) != 0, "x87 state")?;
         Ok(X87State {
             regs,
             control: word(self.control)?,
@@ -339,6 +344,7 @@ impl X87Registers {
             dp: self.dp,
             cs: word(self.cs)?,
             ds: word(self.ds)?,
+            is_ignored: self.is_ignored,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::fault::{Trap, vector};
 use crate::vcpu::{Vcpu, cr};
+use crate::x87::operand::report_pending;
 
 /// Legacy SSE: needs CR4.OSFXSR, honours CR0.EM and CR0.TS.
 pub(super) const SSE: u8 = 0;
@@ -35,13 +36,13 @@ pub(super) fn check<const UNIT: u8>(cpu: &mut Vcpu) -> Result<(), Trap> {
         }
     };
     if blocked != 0 || (UNIT == VEX && cpu.mode.real) {
-        return Err(unavailable::<UNIT>(cpu));
+        return unavailable::<UNIT>(cpu);
     }
     Ok(())
 }
 
 #[cold]
-fn unavailable<const UNIT: u8>(cpu: &mut Vcpu) -> Trap {
+fn unavailable<const UNIT: u8>(cpu: &mut Vcpu) -> Result<(), Trap> {
     let undefined = match UNIT {
         VEX => {
             let off = cpu.cr4 & cr::CR4_OSXSAVE == 0 || cpu.xcr0 & XCR0_AVX != XCR0_AVX;
@@ -51,9 +52,9 @@ fn unavailable<const UNIT: u8>(cpu: &mut Vcpu) -> Trap {
         _ => cpu.cr0 & cr::CR0_EM != 0 || cpu.cr4 & cr::CR4_OSFXSR == 0,
     };
     match () {
-        () if undefined => cpu.ud(),
-        () if cpu.cr0 & cr::CR0_TS != 0 => cpu.raise(vector::NM),
-        () => cpu.raise(vector::MF),
+        () if undefined => Err(cpu.ud()),
+        () if cpu.cr0 & cr::CR0_TS != 0 => Err(cpu.raise(vector::NM)),
+        () => report_pending(cpu),
     }
 }
 

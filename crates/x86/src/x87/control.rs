@@ -63,7 +63,8 @@ pub fn store_status_ax(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<F
 /// FNCLEX.
 pub fn clear_exceptions(cpu: &mut Vcpu, _env: &mut Env<'_>, _op: &Op) -> Result<Flow, Trap> {
     check_available(cpu)?;
-    cpu.x87.status &= !(exception::ALL | status::STACK_FAULT | status::SUMMARY | status::BUSY);
+    cpu.x87.status &= !(exception::ALL | status::STACK_FAULT);
+    cpu.x87.update_summary();
     Ok(Flow::Next)
 }
 

@@ -30,15 +30,15 @@
 //! | FDP, FDS of instructions without memory operand | unchanged |
 //! | FCS, FDS | kept in legacy modes (CPUID.7:EBX\[13\] is not reported), 0 in 64-bit mode |
 //! | reserved halves of FNSTENV's wide layout | all ones |
-//!
-//! Known limit: with CR0.NE clear a PC reports through FERR# and IRQ 13; here #MF is raised.
+//! | FERR# with CR0.NE clear | asserted by the next instruction that waits, which is tried again, step by step, until an interrupt comes |
+//! | IGNNE# | asserted by the board until no exception pends; a state that FXRSTOR or XRSTOR loads is reported anew |
 
 mod arith;
 mod control;
 mod environment;
 mod host;
 pub mod number;
-mod operand;
+pub(crate) mod operand;
 mod select;
 pub mod state;
 mod transcendental;

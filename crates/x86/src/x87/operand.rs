@@ -22,8 +22,7 @@ pub fn check_available(cpu: &mut Vcpu) -> Result<(), Trap> {
 /// Checks of an instruction that waits: the FPU is there, and no unmasked exception pends.
 ///
 /// # Errors
-/// #NM, #MF. With CR0.NE clear a processor would assert FERR# and wait for IRQ 13; here
-/// that is #MF too.
+/// #NM, #MF.
 #[inline(always)]
 pub fn check(cpu: &mut Vcpu) -> Result<(), Trap> {
     check_available(cpu)?;
@@ -37,9 +36,32 @@ pub fn check(cpu: &mut Vcpu) -> Result<(), Trap> {
 #[inline(always)]
 pub fn check_pending(cpu: &mut Vcpu) -> Result<(), Trap> {
     if cpu.x87.status & status::SUMMARY != 0 {
-        return Err(cpu.raise(vector::MF));
+        return report_pending(cpu);
     }
     Ok(())
+}
+
+/// An instruction that waits has found an unmasked exception. With CR0.NE clear, the engine tells the board
+/// instead of delivering #MF ([`Vcpu::reports_outside`]); while the board asserts IGNNE#, the exception is ignored
+/// (SDM Vol. 3A, 2.5, NE).
+///
+/// # Errors
+/// #MF.
+#[cold]
+pub fn report_pending(cpu: &mut Vcpu) -> Result<(), Trap> {
+    if cpu.x87.is_ignored && cpu.cr0 & cr::CR0_NE == 0 { Ok(()) } else { Err(cpu.raise(vector::MF)) }
+}
+
+impl Vcpu {
+    /// True if the fault that waits is an x87 exception that the board is to be told of (FERR#) and that is not delivered.
+    pub(crate) fn reports_outside(&self) -> bool {
+        self.fault.vector == vector::MF && self.cr0 & cr::CR0_NE == 0
+    }
+
+    /// The board asserts IGNNE#, as an answer to FERR#: no instruction waits any more for the exception that pends.
+    pub fn ignore_numeric_error(&mut self) {
+        self.x87.is_ignored = self.x87.status & status::SUMMARY != 0 && self.cr0 & cr::CR0_NE == 0;
+    }
 }
 
 /// Notes a completed instruction without memory operand in FIP, FCS and, if it left an

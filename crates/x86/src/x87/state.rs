@@ -56,13 +56,26 @@ pub struct X87State {
     pub cs: u16,
     /// FDS: selector of the last operand.
     pub ds: u16,
+    /// With CR0.NE clear: the board has been told of the exception that pends and asserts IGNNE#, so instructions
+    /// do not wait for it. Ends with the exception, as FERR# does.
+    pub is_ignored: bool,
 }
 
 impl X87State {
     /// The state after FNINIT with all registers zero: the initial configuration of XSAVE
     /// (SDM Vol. 1, 13.6).
-    pub const INITIAL: X87State =
-        X87State { regs: [0; 8], control: INITIAL_CONTROL, status: 0, valid: 0, opcode: 0, ip: 0, dp: 0, cs: 0, ds: 0 };
+    pub const INITIAL: X87State = X87State {
+        regs: [0; 8],
+        control: INITIAL_CONTROL,
+        status: 0,
+        valid: 0,
+        opcode: 0,
+        ip: 0,
+        dp: 0,
+        cs: 0,
+        ds: 0,
+        is_ignored: false,
+    };
 
     /// TOP: the physical register that ST(0) is.
     #[inline(always)]
@@ -147,6 +160,7 @@ impl X87State {
         let pending = !self.masks(self.status);
         let both = status::SUMMARY | status::BUSY;
         self.status = if pending { self.status | both } else { self.status & !both };
+        self.is_ignored &= pending;
     }
 
     /// Signals a stack fault. C1 tells overflow from underflow. Returns true if the invalid
