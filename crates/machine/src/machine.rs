@@ -23,6 +23,10 @@ use crate::turns::Turns;
 /// that a guest whose timers wake nobody cannot hang its host.
 const MAX_IDLE_JUMPS: u32 = 10_000;
 
+/// Bytes that a guest can send before somebody takes them; the last access to a device may add a few. A step sends a byte at
+/// most, by OUT or OUTS.
+pub const MAX_OUTPUT_BYTES: usize = 1 << 23;
+
 /// What a machine is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineConfig {
@@ -92,6 +96,8 @@ pub enum StopReason {
     DebugExit(u8),
     /// The guest asked something of the outside: [`Machine::take_requests`].
     Request,
+    /// As much output waits as is kept: [`Machine::take_output`].
+    Output,
     /// No vCPU has anything to do until this time, or until an input comes.
     Idle(VirtualTime),
     /// Every vCPU is halted and nothing inside the machine can wake one.
@@ -212,8 +218,8 @@ impl Machine {
     /// Stops behind the instruction that asked for power-off, reset or exit. Wherever it stops, the
     /// devices have done all that was due: count and virtual time together name one state.
     ///
-    /// What the guest sends waits for [`Self::take_output`], up to four bytes a step: whoever takes it after some millions of
-    /// steps bounds the memory that it needs.
+    /// What the guest sends waits for [`Self::take_output`]. When [`MAX_OUTPUT_BYTES`] of it wait, the run ends early, which the
+    /// guest cannot tell, and none goes on before they are taken.
     pub fn run(&mut self, until: InsnCount, idle: Idle) -> StopReason {
         let reason = self.run_loop(until, idle);
         self.settle();
@@ -250,6 +256,9 @@ impl Machine {
             }
             if self.insn_count() >= until {
                 return StopReason::Until;
+            }
+            if self.board.has_much_output() {
+                return StopReason::Output;
             }
             let now = self.now();
             if self.board.is_due(now) {

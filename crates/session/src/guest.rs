@@ -199,7 +199,8 @@ impl Vm for Guest {
             }
         };
         match reason {
-            StopReason::Until => Stop::Until,
+            // The output is taken behind each slice, and slices can have any length.
+            StopReason::Until | StopReason::Output => Stop::Until,
             StopReason::PowerOff => Stop::PowerOff,
             StopReason::Reset => Stop::Reset,
             StopReason::TripleFault => Stop::TripleFault,

@@ -180,7 +180,8 @@ impl Replayer {
         self.check_pages()?;
         match reason {
             StopReason::Until if waits => Err(self.diverged("it ran on where it had waited")),
-            StopReason::Until => Ok(()),
+            // The output is taken behind each of these ways.
+            StopReason::Until | StopReason::Output => Ok(()),
             // What came of it at the recording comes back as events.
             StopReason::Request => {
                 self.machine.take_requests();

@@ -26,6 +26,7 @@ use devices::{IrqLine, PowerEvent, Timed};
 use x86::VirtualTime;
 
 use crate::input::Input;
+use crate::machine::MAX_OUTPUT_BYTES;
 use crate::memory_map::{ECAM_BASE, MemoryLayout};
 use wires::BoardWires;
 
@@ -210,7 +211,7 @@ impl Board {
     pub(crate) fn wants_attention(&self) -> bool {
         let out = &self.out;
         let asks = out.power.is_some() || !out.requests.is_empty() || out.a20.is_some() || out.ignores_numeric_errors;
-        asks || self.fabric.has_signals()
+        asks || self.fabric.has_signals() || self.has_much_output()
     }
 
     /// Takes a change of the A20 gate; its other owner is told here.
@@ -234,6 +235,11 @@ impl Board {
     /// Whether [`Self::take_requests`] has something to give.
     pub(crate) fn has_requests(&self) -> bool {
         !self.out.requests.is_empty()
+    }
+
+    /// Whether as much output waits as is kept.
+    pub(crate) fn has_much_output(&self) -> bool {
+        self.out.serial.len() + self.out.debug_console.len() >= MAX_OUTPUT_BYTES
     }
 
     /// Takes what the guest sent: serial port, debug console.
