@@ -39,7 +39,7 @@ pub struct Effort {
     pub seek_insns: u64,
     /// Positions that are sought.
     pub seeks: u32,
-    /// Whether QEMU replays too, which takes it about four times as long as recording.
+    /// Whether QEMU replays too, which takes it up to five times as long as recording.
     pub qemu_replay: bool,
 }
 
