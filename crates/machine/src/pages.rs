@@ -90,6 +90,12 @@ impl Machine {
         self.memory.page_at(index)
     }
 
+    /// The index of the page that is at this guest-physical address / 4096, if it is RAM.
+    pub fn ram_index(&self, page: u64) -> Option<u64> {
+        let addr = x86::GuestPhysAddr(page.checked_mul(PAGE_BYTES)?);
+        self.memory.layout().offset_of(addr).map(|offset| offset / PAGE_BYTES)
+    }
+
     /// Puts back a saved state and leaves the new content of `pages` where it is: `source` is asked for a page when something first
     /// touches it, so that nothing is paid for the others. `source` must know all other absent pages as well. The rest of RAM
     /// stays as it is, and what engines have made of the code there is kept. After it `pages` count as changed.

@@ -1,7 +1,8 @@
 //! The states that a replay can go back to: those of the file, and those it keeps in memory on its way.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use machine::{MachineConfig, MachineState};
 
@@ -17,6 +18,9 @@ use crate::target::Target;
 const STATE_PAGES: u64 = 16;
 /// Checkpoints of the file between two whose maps are kept.
 const KEY_STEP: usize = 16;
+
+/// Fewer lists of changes than these are not worth starting a thread for.
+const FEW_CHANGES: usize = 16;
 
 /// A state kept in memory.
 #[derive(Clone)]
@@ -128,6 +132,36 @@ impl FileMaps {
     /// Of a machine with `pages` pages.
     pub fn new(pages: u64) -> Self {
         FileMaps { pages, changes: Vec::new(), keys: BTreeMap::new(), last: 0 }
+    }
+
+    /// Reads what changed up to the checkpoint number `index` on another thread and, behind `meanwhile`, on this one as well.
+    /// What cannot be read is left for [`Self::map`] to tell.
+    pub fn read_ahead<T>(&mut self, recording: &Recording, index: usize, meanwhile: impl FnOnce() -> T) -> T {
+        let first = self.changes.len();
+        let wanted = recording.checkpoints().get(first..=index).unwrap_or_default();
+        if wanted.len() < FEW_CHANGES {
+            return meanwhile();
+        }
+        let read: Vec<OnceLock<ChangesRecord>> = wanted.iter().map(|_| OnceLock::new()).collect();
+        let next = AtomicUsize::new(0);
+        let at = |index: usize| wanted.get(index).zip(read.get(index));
+        let work = || {
+            while let Some((info, slot)) = at(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Ok(changes) = recording.changes(info) {
+                    slot.get_or_init(|| changes);
+                }
+            }
+        };
+        let result = std::thread::scope(|scope| {
+            // Without another thread this one does it.
+            let other = std::thread::Builder::new().spawn_scoped(scope, work);
+            let result = meanwhile();
+            work();
+            drop(other);
+            result
+        });
+        self.changes.extend(read.into_iter().map_while(OnceLock::into_inner));
+        result
     }
 
     /// RAM at the checkpoint number `index`.

@@ -1,10 +1,10 @@
-//! Reads pages of a recording, block by block.
+//! Unpacked pages of a recording: its blocks are read by whoever needs them first, on any thread, and kept for a while.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use machine::ram::{RamError, RamWriter};
 use prost::bytes::Bytes;
@@ -27,16 +27,25 @@ const BLOCKS_AHEAD: usize = 16;
 const ZERO_PAGE: Page = [0; PAGE_BYTES];
 static ZEROS: [u8; 32 * PAGE_BYTES] = [0; 32 * PAGE_BYTES];
 
-/// The blocks of pages read last.
+/// The pages read last.
 #[derive(Default)]
 pub struct PageCache {
-    blocks: HashMap<usize, Arc<Block>>,
+    kept: Mutex<Kept>,
+    most_contents: u64,
+}
+
+/// What is kept of them.
+#[derive(Default)]
+struct Kept {
+    blocks: HashMap<usize, Slot>,
     /// Those of [`Self::blocks`], the oldest first.
     order: VecDeque<usize>,
     /// Contents by number.
     contents: HashMap<u64, Box<Page>>,
-    most_contents: u64,
 }
+
+/// A block that someone reads or has read; `None`: it cannot be read.
+type Slot = Arc<OnceLock<Option<Arc<Block>>>>;
 
 /// Pages and their numbers.
 struct Block {
@@ -80,7 +89,7 @@ impl PageCache {
     /// # Errors
     /// Those of `take`, and if a page is not in the file or cannot be read.
     pub fn read<E: From<ReadError>>(
-        &mut self,
+        &self,
         recording: &Recording,
         mut pages: Vec<(u64, PageRef)>,
         mut take: impl FnMut(u64, &Page) -> Result<(), E>,
@@ -104,17 +113,16 @@ impl PageCache {
         };
         let mut unread = Vec::new();
         for (at, wanted) in by_block(recording, &numbers)? {
-            match self.blocks.get(&at) {
-                Some(block) => give(&wanted, block)?,
+            match self.known(at) {
+                Some(block) => give(&wanted, &block)?,
                 None => unread.push((at, wanted)),
             }
         }
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
         if unread.len() < FEW_BLOCKS || threads < 2 {
             for (at, wanted) in unread {
-                let block = Arc::new(read_block(recording, at)?);
+                let block = self.block(recording, at)?;
                 give(&wanted, &block)?;
-                self.keep(at, block);
             }
             return Ok(());
         }
@@ -127,7 +135,7 @@ impl PageCache {
     /// # Errors
     /// If a page is not in the file or cannot be read, or the host has no memory for it.
     pub fn write<E: From<ReadError> + From<RamError> + Send>(
-        &mut self,
+        &self,
         recording: &Recording,
         mut pages: Vec<(u64, PageRef)>,
         ram: &RamWriter<'_>,
@@ -135,17 +143,19 @@ impl PageCache {
         read_base(recording, &mut pages, &mut |page, bytes: &Page| -> Result<(), E> { Ok(ram.write(page, bytes)?) })?;
         let mut numbers = Vec::new();
         let mut zeros: Vec<u64> = Vec::new();
+        let kept = self.kept();
         for (index, page) in pages {
             match page {
                 PageRef::Zero => zeros.push(index),
                 PageRef::Memory(bytes) => ram.write(index, &bytes[..])?,
-                PageRef::File(number) => match self.contents.get(&number) {
+                PageRef::File(number) => match kept.contents.get(&number) {
                     Some(bytes) => ram.write(index, &bytes[..])?,
                     None => numbers.push((number, index)),
                 },
                 PageRef::Base(_) => {}
             }
         }
+        drop(kept);
         for run in zeros.chunk_by(|one, next| one + 1 == *next) {
             for part in run.chunks(ZEROS.len() / PAGE_BYTES) {
                 ram.write(part[0], &ZEROS[..part.len() * PAGE_BYTES])?;
@@ -154,35 +164,32 @@ impl PageCache {
         numbers.sort_unstable();
         let mut unread = Vec::new();
         for (at, wanted) in by_block(recording, &numbers)? {
-            match self.blocks.get(&at) {
+            match self.known(at) {
                 Some(block) => block.write::<E>(&wanted, ram)?,
                 None => unread.push((at, wanted)),
             }
         }
         if unread.len() < FEW_BLOCKS {
             for (at, wanted) in unread {
-                let block = Arc::new(read_block(recording, at)?);
+                let block = self.block(recording, at)?;
                 block.write::<E>(&wanted, ram)?;
                 block.pages(&wanted).for_each(|(number, bytes)| self.keep_content(number, bytes));
-                self.keep(at, block);
             }
             return Ok(());
         }
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
         let next = AtomicUsize::new(0);
-        let (keeps, kept) = (self.most_contents > 0, Mutex::new(Vec::new()));
         let work = || -> Result<(), E> {
             while let Some((at, wanted)) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let block = read_block(recording, *at)?;
                 block.write::<E>(wanted, ram)?;
-                if keeps {
-                    let pages = block.pages(wanted).map(|(number, bytes)| (number, Box::new(*bytes)));
-                    kept.lock().unwrap_or_else(PoisonError::into_inner).extend(pages);
+                if self.most_contents > 0 {
+                    block.pages(wanted).for_each(|(number, bytes)| self.keep_content(number, bytes));
                 }
             }
             Ok(())
         };
-        let result = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut result = work();
             for other in others {
@@ -190,18 +197,23 @@ impl PageCache {
                 result = result.and(other);
             }
             result
-        });
-        for (number, bytes) in kept.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            self.keep_content(number, &bytes);
-        }
-        result
+        })
     }
 
     /// Keeps the content with this number of the file in memory, if there is room for it.
-    pub fn keep_content(&mut self, number: u64, bytes: &Page) {
-        if number != 0 && (self.contents.len() as u64) < self.most_contents {
-            self.contents.entry(number).or_insert_with(|| Box::new(*bytes));
+    pub fn keep_content(&self, number: u64, bytes: &Page) {
+        if number == 0 || self.most_contents == 0 {
+            return;
         }
+        let contents = &mut self.kept().contents;
+        if (contents.len() as u64) < self.most_contents {
+            contents.entry(number).or_insert_with(|| Box::new(*bytes));
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // A panic elsewhere leaves nothing half done in there.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// With room for so many bytes of contents.
@@ -212,7 +224,7 @@ impl PageCache {
 
     /// Reads and unpacks many blocks on other threads, while this one gives what is ready.
     fn read_beside<E: From<ReadError>>(
-        &mut self,
+        &self,
         recording: &Recording,
         unread: &[Wanted],
         threads: usize,
@@ -226,7 +238,7 @@ impl PageCache {
                 scope.spawn(move || {
                     while let Some((at, wanted)) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                         // Nobody listens any more after an error.
-                        if ready.send((*at, wanted, read_block(recording, *at))).is_err() {
+                        if ready.send((wanted, self.block(recording, *at))).is_err() {
                             return;
                         }
                     }
@@ -234,10 +246,8 @@ impl PageCache {
             }
             drop(ready);
             // Owned here, so that the threads see the end of it after an error.
-            for (at, wanted, block) in results {
-                let block = Arc::new(block?);
-                give(wanted, &block)?;
-                self.keep(at, block);
+            for (wanted, block) in results {
+                give(wanted, &*block?)?;
             }
             Ok(())
         })
@@ -247,17 +257,18 @@ impl PageCache {
     ///
     /// # Errors
     /// If it is not in the file or cannot be read.
-    pub fn load(&mut self, recording: &Recording, page: &PageRef, to: &mut Page) -> Result<(), ReadError> {
+    pub fn load(&self, recording: &Recording, page: &PageRef, to: &mut Page) -> Result<(), ReadError> {
         match page {
             PageRef::Zero => to.fill(0),
             PageRef::Memory(bytes) => to.copy_from_slice(&bytes[..]),
-            PageRef::File(number) => match self.contents.get(number) {
-                Some(bytes) => to.copy_from_slice(&bytes[..]),
-                None => {
-                    let block = self.block_with(recording, *number)?;
-                    to.copy_from_slice(block.page(*number).ok_or_else(missing)?);
+            PageRef::File(number) => {
+                if let Some(bytes) = self.kept().contents.get(number) {
+                    to.copy_from_slice(&bytes[..]);
+                    return Ok(());
                 }
-            },
+                let block = self.block_with(recording, *number)?;
+                to.copy_from_slice(block.page(*number).ok_or_else(missing)?);
+            }
             PageRef::Base(_) => {
                 let mut take = |_, bytes: &Page| -> Result<(), ReadError> {
                     to.copy_from_slice(bytes);
@@ -273,9 +284,9 @@ impl PageCache {
     ///
     /// # Errors
     /// If it cannot.
-    pub fn check(&mut self, recording: &Recording, page: &PageRef) -> Result<(), ReadError> {
+    pub fn check(&self, recording: &Recording, page: &PageRef) -> Result<(), ReadError> {
         match page {
-            PageRef::File(number) if !self.contents.contains_key(number) => {
+            PageRef::File(number) if !self.has(*number) => {
                 let block = self.block_with(recording, *number)?;
                 block.page(*number).map(|_| ()).ok_or_else(missing)
             }
@@ -283,26 +294,60 @@ impl PageCache {
         }
     }
 
-    /// The block with the content of this number.
-    fn block_with(&mut self, recording: &Recording, number: u64) -> Result<Arc<Block>, ReadError> {
-        let at = recording.block_of(number).ok_or_else(missing)?;
-        if let Some(block) = self.blocks.get(&at) {
-            return Ok(block.clone());
-        }
-        let block = Arc::new(read_block(recording, at)?);
-        self.keep(at, block.clone());
-        Ok(block)
+    /// Whether the content with this number is at hand without its block.
+    pub fn has(&self, number: u64) -> bool {
+        self.most_contents > 0 && self.kept().contents.contains_key(&number)
     }
 
-    fn keep(&mut self, at: usize, block: Arc<Block>) {
+    /// Reads a block, if it is not there, for those who will ask for it.
+    pub fn prepare(&self, recording: &Recording, at: usize) {
+        // Who needs it sees the error.
+        let _ = self.block(recording, at);
+    }
+
+    /// The block with the content of this number.
+    fn block_with(&self, recording: &Recording, number: u64) -> Result<Arc<Block>, ReadError> {
+        self.block(recording, recording.block_of(number).ok_or_else(missing)?)
+    }
+
+    /// Block number `at`, read now if nobody has; if somebody does, waits for that.
+    fn block(&self, recording: &Recording, at: usize) -> Result<Arc<Block>, ReadError> {
+        let slot = self.kept().slot(at);
+        let mut error = None;
+        let block = slot.get_or_init(|| match read_block(recording, at) {
+            Ok(block) => Some(Arc::new(block)),
+            Err(why) => {
+                error = Some(why);
+                None
+            }
+        });
+        match (block, error) {
+            (Some(block), _) => Ok(block.clone()),
+            (None, Some(error)) => Err(error),
+            // Another thread has seen why.
+            (None, None) => read_block(recording, at).map(Arc::new),
+        }
+    }
+
+    /// Block number `at`, if it has been read.
+    fn known(&self, at: usize) -> Option<Arc<Block>> {
+        self.kept().blocks.get(&at)?.get()?.clone()
+    }
+}
+
+impl Kept {
+    /// The place of block number `at`.
+    fn slot(&mut self, at: usize) -> Slot {
+        if let Some(slot) = self.blocks.get(&at) {
+            return slot.clone();
+        }
         while self.order.len() >= BLOCKS_KEPT
             && let Some(oldest) = self.order.pop_front()
         {
             self.blocks.remove(&oldest);
         }
-        if self.blocks.insert(at, block).is_none() {
-            self.order.push_back(at);
-        }
+        self.order.push_back(at);
+        self.blocks.entry(at).or_default().clone()
     }
 }
 

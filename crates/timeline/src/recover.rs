@@ -97,7 +97,7 @@ impl Replayer {
             if matches!(error, ReplayError::Read(ReadError::Format(_))) {
                 for page in self.machine.absent_pages() {
                     let content = self.lazy_map.get(page).clone();
-                    if matches!(self.cache().check(&self.recording, &content), Err(ReadError::Format(_))) {
+                    if matches!(self.cache.check(&self.recording, &content), Err(ReadError::Format(_))) {
                         self.note_damaged(&content);
                     }
                 }
@@ -119,7 +119,6 @@ impl Replayer {
         let Replayer { machine, cache, lazy_map, recording, .. } = self;
         machine.load_absent_pages(|pages, ram| {
             let wanted = pages.iter().map(|&page| (page, lazy_map.get(page).clone())).collect();
-            let mut cache = cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             cache.write::<ReplayError>(recording, wanted, ram)
         })
     }

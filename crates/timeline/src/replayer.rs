@@ -5,7 +5,7 @@
 //! input there. This file puts states in place; [`crate::running`] runs from there.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use machine::ram::RamError;
 use machine::save::MachineRestoreError;
@@ -25,7 +25,7 @@ use crate::position::Position;
 use crate::reader::ReadError;
 use crate::recording::{CheckpointInfo, Recording};
 use crate::recover::{DAMAGED, is_whole};
-use crate::state_source::StateSource;
+use crate::state_source::{StateSource, pages_in_use};
 use crate::target::Target;
 use machine::page_hashes::PageHashes;
 
@@ -135,7 +135,7 @@ pub struct Replayer {
     /// Pages that may have changed since.
     changed: PageSet,
     maps: FileMaps,
-    pub(crate) cache: Arc<Mutex<PageCache>>,
+    pub(crate) cache: Arc<PageCache>,
     memory: MemoryCheckpoints,
     /// What the guest sent before a restart.
     pub(crate) held: Output,
@@ -182,7 +182,7 @@ impl Replayer {
         budget_bytes: u64,
         interval: u64,
     ) -> Result<Self, ReplayError> {
-        let mut replayer = Self::without_state(recording, maker, budget_bytes, interval)?;
+        let mut replayer = Self::without_state(recording, maker, budget_bytes, interval, 0)?;
         replayer.restore_file(0)?;
         Ok(replayer)
     }
@@ -198,8 +198,9 @@ impl Replayer {
         interval: u64,
         target: Target,
     ) -> Result<Self, ReplayError> {
-        let mut replayer = Self::without_state(recording, maker, budget_bytes, interval)?;
-        let (start, end) = (replayer.recording.start(), replayer.recording.end_position());
+        let (start, end) = (recording.start(), recording.end_position());
+        let last = recording.checkpoints().partition_point(|info| target.can_follow(info.position, start));
+        let mut replayer = Self::without_state(recording, maker, budget_bytes, interval, last.saturating_sub(1))?;
         if !target.is_within(start, end) {
             return Err(ReplayError::Outside { start, end, target });
         }
@@ -208,17 +209,19 @@ impl Replayer {
         Ok(replayer)
     }
 
-    /// The recorded machine as it is made.
+    /// The recorded machine as it is made, which will be put into the state of checkpoint number `first` or so.
     fn without_state(
         recording: Arc<Recording>,
         maker: MachineMaker,
         budget_bytes: u64,
         interval: u64,
+        first: usize,
     ) -> Result<Self, ReplayError> {
         let config = recording.config()?;
         check_host(config.cpu_model, HostFeatures::detect())?;
-        let machine = maker.make(config)?;
         let pages = config.ram_bytes / PAGE_BYTES as u64;
+        let mut maps = FileMaps::new(pages);
+        let machine = maps.read_ahead(&recording, first, || maker.make(config))?;
         let mut replayer = Replayer {
             recording,
             machine,
@@ -231,8 +234,8 @@ impl Replayer {
             lazy_map: PageMap::zero(pages),
             damaged: BTreeSet::new(),
             changed: PageSet::none(pages),
-            maps: FileMaps::new(pages),
-            cache: Arc::new(Mutex::new(PageCache::default().with_contents(budget_bytes / 8 * 5))),
+            maps,
+            cache: Arc::new(PageCache::default().with_contents(budget_bytes / 8 * 5)),
             memory: MemoryCheckpoints::new(budget_bytes / 8 * 3, interval),
             held: Output::default(),
             hashes: None,
@@ -465,7 +468,8 @@ impl Replayer {
         // Should it fail half way: nothing is known of any page then, and all are replaced next time.
         self.changed.fill();
         self.is_sound = false;
-        let source = StateSource::new(self.recording.clone(), map.clone(), self.cache.clone());
+        let soon = pages_in_use(&state).filter_map(|page| self.machine.ram_index(page));
+        let source = StateSource::new(self.recording.clone(), map.clone(), self.cache.clone(), soon);
         self.machine.restore_pages_from(state, &pages, Box::new(source))?;
         if !self.keeps() {
             // The engine, too, begins with nothing: what it does then comes again.
@@ -531,13 +535,11 @@ impl Replayer {
                 Err(error) => return Err(error.into()),
             };
             self.collect();
-            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             for page in self.changed.iter() {
                 if let PageRef::File(number) = map.get(page) {
-                    cache.keep_content(*number, self.changed_page(page));
+                    self.cache.keep_content(*number, self.changed_page(page));
                 }
             }
-            drop(cache);
             self.changed.clear();
             self.map = map;
         }
@@ -553,11 +555,6 @@ impl Replayer {
     pub(crate) fn memory_is_whole(&mut self) {
         let Replayer { memory, recording, damaged, .. } = self;
         memory.retain(|kept| is_whole(recording, damaged, &kept.map));
-    }
-
-    /// Unpacked pages.
-    pub(crate) fn cache(&self) -> MutexGuard<'_, PageCache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the state as it stands in memory, if it is far enough from others.

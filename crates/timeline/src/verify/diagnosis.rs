@@ -137,7 +137,7 @@ fn what_differs(replayer: &mut Replayer, index: usize) -> Result<(Vec<Differing>
     let wanted = wanted.into_iter().map(|page| (page, map.get(page).clone())).collect();
     let ram = replayer.machine.ram_bytes();
     let mut left_out = 0;
-    replayer.cache().read::<ReplayError>(&recording, wanted, |page, bytes| {
+    replayer.cache.read::<ReplayError>(&recording, wanted, |page, bytes| {
         let runs = differing_bytes(page, bytes, page_of(ram, page));
         if what.len() < GATHERED {
             what.extend(runs);

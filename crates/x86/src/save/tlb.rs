@@ -29,7 +29,24 @@ pub struct ContextState {
     pub entries: Vec<u64>,
 }
 
+/// The page numbers (guest-physical address / 4096) of `entries`.
+fn pages(entries: &[u64]) -> impl Iterator<Item = u64> {
+    entries.as_chunks::<2>().0.iter().map(|[_, page]| page >> 12)
+}
+
+impl ContextState {
+    /// The guest-physical pages that entries lead to, as address / 4096. Of a state that nobody has checked they may be anything.
+    pub fn pages(&self) -> impl Iterator<Item = u64> {
+        pages(&self.entries)
+    }
+}
+
 impl TlbState {
+    /// The same for the current PCID and the global entries.
+    pub fn pages(&self) -> impl Iterator<Item = u64> {
+        pages(&self.entries)
+    }
+
     pub(super) fn save(from: &Tlb) -> Self {
         let (model, contexts) = from.saved();
         let mut entries = Vec::new();
