@@ -59,6 +59,9 @@ pub struct Asm {
     pub bytes: Vec<u8>,
     /// The offset in the code buffer that the first byte will have.
     pub origin: u32,
+    /// The registers that were written since a bit was cleared here; all of them where ways join. (Raw bytes and
+    /// instructions that iced-x86 encodes are the emitter's affair.)
+    pub changed: u16,
 }
 
 /// Opcode maps and mandatory prefixes of VEX encodings.
@@ -71,7 +74,7 @@ const PREFIX_F2: u8 = 3;
 impl Asm {
     /// Nothing, to lie at `origin`.
     pub fn new(origin: u32) -> Asm {
-        Asm { bytes: Vec::with_capacity(4096), origin }
+        Asm { bytes: Vec::with_capacity(4096), origin, changed: 0 }
     }
 
     /// The offset of the next byte in the code buffer.
@@ -119,8 +122,17 @@ impl Asm {
         }
     }
 
-    /// An instruction with a register and a memory operand.
+    fn writes(&mut self, register: u8) {
+        self.changed |= 1 << register;
+    }
+
+    /// An instruction with a register, which it may write, and a memory operand.
     pub fn op_mem(&mut self, wide: bool, opcode: &[u8], reg: u8, mem: Mem) {
+        self.writes(reg);
+        self.form_mem(wide, opcode, reg, mem);
+    }
+
+    fn form_mem(&mut self, wide: bool, opcode: &[u8], reg: u8, mem: Mem) {
         if mem.gs {
             self.byte(0x65);
         }
@@ -133,8 +145,14 @@ impl Asm {
         self.modrm(reg, &mem);
     }
 
-    /// An instruction with two register operands.
+    /// An instruction with two register operands, either of which it may write.
     pub fn op_reg(&mut self, wide: bool, opcode: &[u8], reg: u8, rm: u8) {
+        self.writes(reg);
+        self.writes(rm);
+        self.form_reg(wide, opcode, reg, rm);
+    }
+
+    fn form_reg(&mut self, wide: bool, opcode: &[u8], reg: u8, rm: u8) {
         let rex = 0x40 | u8::from(wide) << 3 | (reg >> 3) << 2 | rm >> 3;
         if rex != 0x40 {
             self.byte(rex);
@@ -148,17 +166,19 @@ impl Asm {
     }
 
     pub fn store(&mut self, to: Mem, from: u8) {
-        self.op_mem(true, &[0x89], from, to);
+        self.form_mem(true, &[0x89], from, to);
     }
 
     pub fn mov(&mut self, to: u8, from: u8) {
         if to != from {
-            self.op_reg(true, &[0x8b], to, from);
+            self.writes(to);
+            self.form_reg(true, &[0x8b], to, from);
         }
     }
 
     /// MOV of a sign-extended constant.
     pub fn constant(&mut self, to: u8, value: u64) {
+        self.writes(to);
         if let Ok(value) = u32::try_from(value) {
             if to >= 8 {
                 self.byte(0x41);
@@ -195,6 +215,7 @@ impl Asm {
 
     /// PEXT: the bits of `from` that the mask at `base + disp` has.
     pub fn pext(&mut self, to: u8, from: u8, mask: Mem) {
+        self.writes(to);
         self.vex(MAP_0F38, PREFIX_F3, from, to, 0, mask.base.unwrap_or(0));
         self.byte(0xf5);
         self.modrm(to, &mask);
@@ -202,6 +223,7 @@ impl Asm {
 
     /// PDEP: the low bits of `from` to the places that the mask at `base + disp` has.
     pub fn pdep(&mut self, to: u8, from: u8, mask: Mem) {
+        self.writes(to);
         self.vex(MAP_0F38, PREFIX_F2, from, to, 0, mask.base.unwrap_or(0));
         self.byte(0xf5);
         self.modrm(to, &mask);
@@ -214,25 +236,29 @@ impl Asm {
 
     /// SHRX: a shift right by the low six bits of `count`, leaving the flags alone.
     pub fn shrx(&mut self, to: u8, from: u8, count: u8) {
+        self.writes(to);
         self.vex(MAP_0F38, PREFIX_F2, count, to, 0, from);
         self.raw(&[0xf7, 0xc0 | (to & 7) << 3 | from & 7]);
     }
 
     /// SHLX: a shift left likewise.
     pub fn shlx(&mut self, to: u8, from: u8, count: u8) {
+        self.writes(to);
         self.vex(MAP_0F38, PREFIX_66, count, to, 0, from);
         self.raw(&[0xf7, 0xc0 | (to & 7) << 3 | from & 7]);
     }
 
     /// RORX: a rotation right by a constant, leaving the flags alone.
     pub fn rorx(&mut self, to: u8, from: u8, count: u8) {
+        self.writes(to);
         self.vex(MAP_0F3A, PREFIX_F2, 0, to, 0, from);
         self.raw(&[0xf0, 0xc0 | (to & 7) << 3 | from & 7, count]);
     }
 
     /// MOVZX of the low 16 bits.
     pub fn low16(&mut self, to: u8, from: u8) {
-        self.op_reg(false, &[0x0f, 0xb7], to, from);
+        self.writes(to);
+        self.form_reg(false, &[0x0f, 0xb7], to, from);
     }
 
     /// JRCXZ forward, to where [`Self::land`] says.
@@ -255,6 +281,12 @@ impl Asm {
 
     /// The target of a short jump is here.
     pub fn land(&mut self, jump: ShortJump) {
+        self.changed = u16::MAX;
+        self.land_alone(jump);
+    }
+
+    /// The same where the jump is the only way to get here.
+    pub fn land_alone(&mut self, jump: ShortJump) {
         let distance = self.bytes.len() - jump.0;
         self.bytes[jump.0 - 1] = i8::try_from(distance).expect("a short jump") as u8;
     }
@@ -273,6 +305,7 @@ impl Asm {
 
     /// CALL to an offset of the code buffer.
     pub fn call(&mut self, target: u32) {
+        self.changed = u16::MAX;
         self.byte(0xe8);
         let distance = target.wrapping_sub(self.here() + 4);
         self.dword(distance);
@@ -306,6 +339,7 @@ impl Asm {
 
     /// The target of the long jump whose distance lies at `place` is here.
     pub fn land_long(&mut self, place: u32) {
+        self.changed = u16::MAX;
         let distance = self.here().wrapping_sub(place + 4);
         let at = (place - self.origin) as usize;
         self.bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
@@ -318,6 +352,7 @@ impl Asm {
 
     /// LEA of the address `offset` bytes from the start of the code buffer, which may be negative.
     pub fn lea_code(&mut self, to: u8, offset: i32) {
+        self.writes(to);
         self.raw(&[0x48 | (to >> 3) << 2, 0x8d, (to & 7) << 3 | 5]);
         let distance = offset.wrapping_sub((self.here() + 4) as i32);
         self.dword(distance as u32);
@@ -328,6 +363,7 @@ impl Asm {
 impl Asm {
     /// Loads the word at `offset`.
     pub fn load_code(&mut self, to: u8, offset: i32) {
+        self.writes(to);
         self.raw(&[0x48 | (to >> 3) << 2, 0x8b, (to & 7) << 3 | 5]);
         self.distance(offset);
     }

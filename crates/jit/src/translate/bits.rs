@@ -1,7 +1,8 @@
 //! Bit tests and bit scans.
 
-use super::emitter::{Emitter, register};
+use super::emitter::Emitter;
 use super::memory::Access;
+use super::names::register;
 use super::plain::{Use, any_live, bare, set_memory};
 use super::{Emitted, Untranslated, liveness};
 use crate::asm::{R10, RAX, RCX};

@@ -56,7 +56,7 @@ impl Emitter<'_> {
             let place = Mem { disp: first.disp + step * i as i32, ..first };
             match kind {
                 Kind::Push => {
-                    let held = self.gpr(guest, RCX);
+                    let held = self.gpr_read(guest, RCX);
                     self.asm.store(place, held);
                 }
                 Kind::Pop => self.load_gpr(guest, place, RCX),

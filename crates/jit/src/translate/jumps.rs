@@ -119,7 +119,7 @@ impl Emitter<'_> {
         let condition = (self.item.insn.condition_code() as u8 - 1) ^ u8::from(self.item.again);
         let last = self.idx + 1 == self.len;
         if last && !self.at.careful && target as u64 == self.at.at.0 & 0xfff {
-            self.asm.jcc(condition, self.entry);
+            self.asm.jcc(condition, self.turn);
             return Ok(());
         }
         let place = self.asm.jcc_later(condition);
@@ -179,7 +179,7 @@ impl Emitter<'_> {
     fn jump_to_page(&mut self, target: i32) {
         let at = GuestPhysAddr(self.at.at.0 & !0xfff | target as u64);
         if at == self.at.at && !self.at.careful {
-            return self.asm.jmp(self.entry);
+            return self.asm.jmp(self.turn);
         }
         self.jump_by_link(at, false);
     }

@@ -1,8 +1,9 @@
 //! Address checks: from a linear address to the host's, by the TLB's fast tags, without touching flags.
 
+use super::Untranslated;
 use super::emitter::Emitter;
+use super::scratch::{Holds, SCRATCH};
 use super::spans::{Lead, Share};
-use super::{Emitted, Untranslated};
 use crate::asm::{Mem, R10, R11, RCX, RSP, ShortJump};
 use crate::layout;
 
@@ -59,53 +60,50 @@ impl Emitter<'_> {
 
     /// The host's place of the operand at `linear`, which belongs to a span.
     fn shared(&mut self, share: Share, linear: Mem) -> Result<Mem, Untranslated> {
-        let kept = layout::span(share.slot);
         if let Some(lead) = share.lead {
-            self.check_span(lead, linear)?;
-            self.asm.store(kept, R11);
-            self.in_r11 = Some(share.slot);
-            return Ok(Mem { disp: -lead.back, ..Mem::sum(R10, R11) });
+            let first = self.check_span(lead, linear)?;
+            self.asm.store(layout::span(share.slot), R11);
+            self.forget(Holds::Way(share.slot));
+            self.note(R11, Holds::Way(share.slot));
+            return Ok(first);
         }
-        let there = self.in_r11 == Some(share.slot) && linear.index.is_none_or(|(index, _)| index != R11);
-        self.in_r11 = Some(share.slot);
-        match linear {
-            Mem { base: Some(base), index: None, disp, .. } => {
-                if !there {
-                    self.asm.load(R11, kept);
-                }
-                Ok(Mem { disp, ..Mem::sum(base, R11) })
-            }
-            _ => {
-                self.asm.lea(R10, linear);
-                if !there {
-                    self.asm.load(R11, kept);
-                }
-                Ok(Mem::sum(R10, R11))
-            }
+        if let Mem { base: Some(base), index: None, disp, .. } = linear {
+            let way = self.way(share.slot, &[base]);
+            return Ok(Mem { disp, ..Mem::sum(base, way) });
         }
+        let address = if self.held(Holds::Way(share.slot)) == Some(R10) { R11 } else { R10 };
+        self.asm.lea(address, linear);
+        let way = self.way(share.slot, &[address]);
+        Ok(Mem::sum(address, way))
     }
 
-    /// Checks a span, the first operand of which is at `linear`. R10 is then its linear address, and R11
-    /// the way to the host's. If the check fails, the block is left before the instruction.
-    fn check_span(&mut self, lead: Lead, linear: Mem) -> Emitted {
+    /// Checks a span, the first operand of which is at `linear`; that operand's place is returned, and R11 is the
+    /// way from linear to host addresses. If the check fails, the block is left before the instruction.
+    fn check_span(&mut self, lead: Lead, linear: Mem) -> Result<Mem, Untranslated> {
         let disp = linear.disp.checked_add(lead.back).ok_or(Untranslated)?;
-        self.asm.lea(R10, Mem { disp, ..linear });
+        let (address, first) = match linear {
+            Mem { base: Some(base), index: None, .. } if disp == 0 && !SCRATCH.contains(&base) => (base, linear.disp),
+            _ => {
+                self.asm.lea(R10, Mem { disp, ..linear });
+                (R10, -lead.back)
+            }
+        };
         let hit = if lead.aligned {
-            self.compare_aligned(R10, lead.bytes, lead.access)
+            self.compare_aligned(address, lead.bytes, lead.access)
         } else {
-            self.compare(R10, lead.bytes as usize, lead.access)
+            self.compare(address, lead.bytes as usize, lead.access)
         };
         let place = self.asm.jmp_later();
         self.failures.push(super::emitter::Failure { place, off: self.item.op.off, idx: self.idx });
         self.land_on_hit(hit);
-        Ok(())
+        Ok(Mem { disp: first, ..Mem::sum(address, R11) })
     }
 
     /// Checks that `bytes` bytes at the linear address in `address` can be accessed directly, and hands the
     /// instruction over at `site` if not. The operand is then at `address + R11`. Uses RCX.
     pub fn check(&mut self, address: u8, bytes: usize, access: Access, site: u32) {
         let hit = self.compare(address, bytes, access);
-        self.slow(site);
+        self.miss(site);
         self.land_on_hit(hit);
     }
 
@@ -123,7 +121,7 @@ impl Emitter<'_> {
     /// The same for an operand of 16 bytes that must be aligned.
     fn check_aligned(&mut self, address: u8, access: Access, site: u32) {
         let hit = self.compare_aligned(address, 16, access);
-        self.slow(site);
+        self.miss(site);
         self.land_on_hit(hit);
     }
 
@@ -138,7 +136,7 @@ impl Emitter<'_> {
     }
 
     fn land_on_hit(&mut self, hit: ShortJump) {
-        self.asm.land(hit);
+        self.asm.land_alone(hit);
         self.asm.load(R11, Mem::table(R11, layout::addend_offset(self.at.view)));
     }
 }

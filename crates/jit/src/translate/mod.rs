@@ -4,18 +4,24 @@
 //! jumps leave it on the side. It is charged for as a whole on entry, and what a side exit does not execute is
 //! given back. Each instruction becomes host code of its own, or a call of the interpreter's code for it.
 
+mod address;
 mod bits;
+mod cold;
 mod emitter;
+mod facts;
 mod groups;
 mod jumps;
 mod liveness;
 mod memory;
 mod muldiv;
+mod names;
 mod plain;
+mod scratch;
 mod shifts;
 mod spans;
 mod stack;
 mod system;
+mod values;
 mod vector;
 
 use crate::block::Links;
@@ -89,8 +95,9 @@ pub struct Item {
 
 /// Instructions of a loop that is repeated within its block at most.
 const MOST_IN_LOOP: usize = 16;
-/// How often at most.
-const MOST_TURNS: usize = 8;
+/// How often at most, and in how many times the instructions of a block.
+const MOST_TURNS: usize = 16;
+const BLOCKS_IN_LOOP: usize = 2;
 
 /// A run of instructions, and how it ends.
 struct Run {
@@ -152,6 +159,7 @@ pub fn crossing(
         emitter.fall_out(end);
     }
     emitter.side_exits();
+    emitter.cold_parts();
     Some(Translation { code: emitter.asm.bytes, entry, len: 1, bytes: u16::from(op.len), guard })
 }
 
@@ -192,7 +200,7 @@ fn jumps_to(op: &Op, insn: &Instruction, start: usize) -> bool {
 /// it is too long for that.
 fn repeat(run: &mut Run, max_block: usize) -> bool {
     let body = run.items.len();
-    let turns = (max_block / body).min(MOST_TURNS);
+    let turns = (BLOCKS_IN_LOOP * max_block / body).min(MOST_TURNS);
     if body > MOST_IN_LOOP || turns < 2 || run.end >= 4096 {
         return false;
     }
@@ -231,5 +239,6 @@ fn emit(
     }
     emitter.side_exits();
     emitter.failures();
+    emitter.cold_parts();
     Ok((emitter.asm.bytes, entry))
 }

@@ -3,8 +3,9 @@
 //! After a multiplication SF, ZF and PF follow the low half of the product here; a division leaves all flags
 //! alone. Hosts do what they like, so that this is put right where it can be seen.
 
-use super::emitter::{Emitter, register};
+use super::emitter::Emitter;
 use super::memory::Access;
+use super::names::register;
 use super::plain::{Use, any_live, bare, set_memory};
 use super::{Emitted, Untranslated};
 use crate::asm::{R10, RAX, RCX, RDX};

@@ -1,7 +1,9 @@
 //! Instructions whose host code is themselves with their operands renamed.
 
-use super::emitter::{Emitter, register};
+use super::emitter::Emitter;
 use super::memory::Access;
+use super::names::register;
+use super::scratch::{Holds, SCRATCH};
 use super::{Emitted, Untranslated, liveness};
 use crate::asm::{Mem, R10, R11, RCX};
 use crate::layout::{PLACES, Place};
@@ -83,7 +85,7 @@ impl Emitter<'_> {
                 let access = if i < 2 && uses[i as usize] != Use::Read { Access::Write } else { Access::Read };
                 self.memory_operand(&mut host, access)?
             }
-            None => Scratch::of(&[RCX, R10, R11]),
+            None => Scratch::of(&SCRATCH),
         };
         self.register_operands(&mut host, uses, scratch)
     }
@@ -104,19 +106,21 @@ impl Emitter<'_> {
             set_memory(host, Mem::base(RCX, 0));
             return Ok(Scratch::of(&[]));
         }
+        let used = [operand.base, operand.index.map(|(index, _)| index)];
+        let free: Vec<u8> = SCRATCH.into_iter().filter(|host| !used.contains(&Some(*host))).collect();
         let in_frame = registers.iter().filter(|register| is_in_frame(**register)).count();
-        if in_frame > 1 {
+        if in_frame > free.len() {
             self.asm.lea(R10, operand);
             set_memory(host, Mem::base(R10, 0));
             return Ok(Scratch::of(&[RCX, R11]));
         }
         set_memory(host, operand);
-        Ok(Scratch::of(&[RCX]))
+        Ok(Scratch::of(&free))
     }
 
     /// Renames the register operands of `host`, emits it, and stores what belongs in the frame.
     fn register_operands(&mut self, host: &mut Instruction, uses: [Use; 2], mut scratch: Scratch) -> Emitted {
-        let mut stores = [None; 2];
+        let (mut stores, mut reads) = ([None; 2], [None; 2]);
         for i in 0..host.op_count() {
             if host.op_kind(i) != OpKind::Register {
                 continue;
@@ -147,9 +151,16 @@ impl Emitter<'_> {
             host.set_op_register(i, register(held, bytes));
             if how != Use::Read {
                 stores[i as usize] = Some((number, held));
+            } else if let Some(read) = reads.get_mut(i as usize) {
+                *read = Some((number, held));
             }
         }
         self.encode(host)?;
+        for (guest, held) in reads.into_iter().flatten() {
+            if stores.iter().flatten().all(|&(_, stored)| stored != held) {
+                self.note(held, Holds::Guest(guest));
+            }
+        }
         for (guest, held) in stores.into_iter().flatten() {
             self.set_gpr(guest, held);
         }
@@ -159,9 +170,10 @@ impl Emitter<'_> {
     fn scratch_for(&mut self, scratch: &mut Scratch, guest: u8, load: bool) -> Result<u8, Untranslated> {
         let held = match scratch.given.iter().find(|(number, _)| *number == guest) {
             Some(&(_, held)) => held,
-            None if scratch.free.is_empty() => return Err(Untranslated),
             None => {
-                let held = scratch.free.remove(0);
+                let there = self.held(Holds::Guest(guest)).filter(|host| scratch.free.contains(host));
+                let held = there.or_else(|| self.spare(&scratch.free)).ok_or(Untranslated)?;
+                scratch.free.retain(|&free| free != held);
                 scratch.given.push((guest, held));
                 held
             }

@@ -3,8 +3,9 @@
 //! OF is defined for a count of one alone; what this machine defines for other counts is what the last of
 //! single steps would give. So where OF can be seen, the host shifts by one less, and then by one.
 
-use super::emitter::{Emitter, register};
+use super::emitter::Emitter;
 use super::memory::Access;
+use super::names::register;
 use super::plain::{any_live, bare, gpr8_number, is_high_byte, set_memory};
 use super::{Emitted, Untranslated};
 use crate::asm::{Mem, R10, R11, RCX};

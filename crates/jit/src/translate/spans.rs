@@ -9,20 +9,18 @@
 //! span reaches across an instruction without host code, and where an access within a span has to be handed over,
 //! the block is left behind it.
 
+use super::Item;
+use super::facts::{has_host_code, is_no_access, writes};
 use super::memory::Access;
-use super::{Item, plain, vector};
-use crate::layout::{PLACES, Place, SPANS};
-use iced_x86::{Code, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use super::values::{RBP, ROOT_OF_ZERO, RSP, Values};
+use crate::layout::SPANS;
+use iced_x86::{Code, InstructionInfoFactory, Mnemonic, OpKind};
 use x86::op::AddressMode;
-use x86::vcpu::{GPR_PAGE_RIP, GPR_ZERO};
 
 /// Bytes from the first to the last byte of a span at most: the longer, the likelier it crosses a page.
 const MOST_BYTES: i64 = 256;
 /// The same for accesses through RSP: frames of a function.
 const MOST_STACK_BYTES: i64 = 512;
-
-const RSP: usize = 4;
-const RBP: usize = 5;
 
 /// An access that shares a check.
 #[derive(Clone, Copy, Debug)]
@@ -63,13 +61,6 @@ impl Shares {
     }
 }
 
-/// A value that an address begins with: one that a register had, and what was added since.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Value {
-    root: u32,
-    plus: i64,
-}
-
 /// What addresses of one span have in common: roots of base and index, and the index's scale.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
@@ -104,8 +95,7 @@ struct Seen {
 }
 
 struct Analysis {
-    values: [Value; 16],
-    roots: u32,
+    values: Values,
     spans: Vec<Span>,
     /// The first span that is not closed.
     open_from: usize,
@@ -114,14 +104,10 @@ struct Analysis {
     found: Vec<Option<(usize, Seen)>>,
 }
 
-const ROOT_OF_ZERO: u32 = 0;
-const ROOT_OF_PAGE: u32 = 1;
-
 /// Finds what the accesses of `items` can share.
 pub fn shares(items: &[Item]) -> Shares {
     let mut analysis = Analysis {
-        values: std::array::from_fn(|i| Value { root: i as u32 + 2, plus: 0 }),
-        roots: 18,
+        values: Values::new(),
         spans: Vec::new(),
         open_from: 0,
         exits: 0,
@@ -148,22 +134,14 @@ impl Analysis {
         if item.insn.is_jcc_short_or_near() {
             self.exits += 1;
         }
-        self.values_after(item, info);
-    }
-
-    fn value(&self, slot: u8) -> Value {
-        match usize::from(slot) {
-            GPR_ZERO => Value { root: ROOT_OF_ZERO, plus: 0 },
-            GPR_PAGE_RIP => Value { root: ROOT_OF_PAGE, plus: 0 },
-            register => self.values[register],
-        }
+        self.values.after(item, info);
     }
 
     /// The access of the instruction, if it is one that can share.
     fn seen(&self, item: &Item) -> Option<Seen> {
         use Access::*;
         let stack = |register: usize, disp: i64, access| {
-            let value = self.values[register];
+            let value = self.values.of_register(register);
             let key = Key { base: value.root, index: ROOT_OF_ZERO, scale: 0 };
             let most = if register == RSP { MOST_STACK_BYTES } else { MOST_BYTES };
             Some(Seen { key, at: value.plus.wrapping_add(disp), bytes: 8, access, aligned: false, most })
@@ -191,7 +169,7 @@ impl Analysis {
         if !matches!(bytes, 1 | 2 | 4 | 8 | 16) {
             return None;
         }
-        let (base, index) = (self.value(item.op.base), self.value(item.op.index));
+        let (base, index) = (self.values.of(item.op.base), self.values.of(item.op.index));
         let key = Key { base: base.root, index: index.root, scale: if index.root == 0 { 0 } else { item.op.scale } };
         let at = base.plus.wrapping_add(index.plus << item.op.scale).wrapping_add(item.op.disp);
         let aligned = bytes == 16 && x86::vector::sse_alignment(insn) != 0;
@@ -236,60 +214,6 @@ impl Analysis {
         self.spans.len() - 1
     }
 
-    /// What the registers hold behind the instruction.
-    fn values_after(&mut self, item: &Item, info: &mut InstructionInfoFactory) {
-        let insn = &item.insn;
-        let number = |register: Register| register.is_gpr64().then(|| register.number());
-        let target = if insn.op0_kind() == OpKind::Register { number(insn.op0_register()) } else { None };
-        let before = self.values;
-        let mut known = None;
-        if let Some(target) = target {
-            let plus = |value: Value, by: i64| Some((target, Value { plus: value.plus.wrapping_add(by), ..value }));
-            known = match insn.mnemonic() {
-                Mnemonic::Add if is_immediate(insn.op1_kind()) => plus(before[target], insn.immediate(1) as i64),
-                Mnemonic::Sub if is_immediate(insn.op1_kind()) => {
-                    plus(before[target], (insn.immediate(1) as i64).wrapping_neg())
-                }
-                Mnemonic::Inc => plus(before[target], 1),
-                Mnemonic::Dec => plus(before[target], -1),
-                Mnemonic::Mov if insn.op1_kind() == OpKind::Register => {
-                    number(insn.op1_register()).map(|source| (target, before[source]))
-                }
-                Mnemonic::Lea if item.op.index as usize == GPR_ZERO && item.op.amode != AddressMode::Truncated64 => {
-                    plus(self.value(item.op.base), item.op.disp)
-                }
-                _ => None,
-            };
-        }
-        if known.is_none() {
-            for used in info.info(insn).used_registers() {
-                let written = !matches!(
-                    used.access(),
-                    OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
-                );
-                let register = used.register().full_register();
-                if written && register.is_gpr64() {
-                    self.values[register.number()] = Value { root: self.roots, plus: 0 };
-                    self.roots += 1;
-                }
-            }
-        }
-        let moved = match insn.mnemonic() {
-            Mnemonic::Push | Mnemonic::Pushfq if target != Some(RSP) && insn.stack_pointer_increment() == -8 => -8,
-            Mnemonic::Pop if target != Some(RSP) && insn.stack_pointer_increment() == 8 => 8,
-            _ => 0,
-        };
-        if moved != 0 {
-            self.values[RSP] = Value { plus: before[RSP].plus.wrapping_add(moved), ..before[RSP] };
-        }
-        if insn.code() == Code::Leaveq {
-            self.values[RSP] = Value { plus: before[RBP].plus.wrapping_add(8), ..before[RBP] };
-        }
-        if let Some((register, value)) = known {
-            self.values[register] = value;
-        }
-    }
-
     /// Gives each span of more than one access its place.
     fn finish(self, len: usize) -> Shares {
         let mut shares = Shares::none(len);
@@ -324,110 +248,4 @@ impl Span {
         let aligned = self.aligned.is_some();
         Lead { back: low.wrapping_sub(at) as i32, bytes: high.wrapping_sub(low) as i32, access: self.access, aligned }
     }
-}
-
-/// True for instructions whose memory operand is only an address, or nothing.
-fn is_no_access(mnemonic: Mnemonic) -> bool {
-    matches!(mnemonic, Mnemonic::Lea | Mnemonic::Nop | Mnemonic::Reservednop | Mnemonic::Endbr32 | Mnemonic::Endbr64)
-}
-
-fn is_immediate(kind: OpKind) -> bool {
-    use OpKind::*;
-    matches!(kind, Immediate8to64 | Immediate32to64)
-}
-
-/// True if the memory operand, which is operand `i`, is written.
-fn writes(item: &Item, i: u32) -> bool {
-    use Mnemonic::*;
-    if i > 0 {
-        return i == 1 && plain::uses(item.insn.mnemonic()).is_some_and(|uses| uses[1] != plain::Use::Read);
-    }
-    if let Some(uses) = plain::uses(item.insn.mnemonic()) {
-        return uses[0] != plain::Use::Read;
-    }
-    !matches!(item.insn.mnemonic(), Mul | Imul | Div | Idiv | Bt | Jmp | Call)
-}
-
-/// True if the instruction is one that has host code as a rule. (If it has none after all and a
-/// span counted on it, the block is translated without spans.)
-fn has_host_code(item: &Item) -> bool {
-    use Mnemonic::*;
-    let mnemonic = item.insn.mnemonic();
-    let known = || {
-        matches!(
-            mnemonic,
-            Lea | Push
-                | Pop
-                | Leave
-                | Shl
-                | Sal
-                | Shr
-                | Sar
-                | Rol
-                | Ror
-                | Imul
-                | Mul
-                | Div
-                | Idiv
-                | Bsf
-                | Bsr
-                | Bt
-                | Bts
-                | Btr
-                | Btc
-                | Shld
-                | Shrd
-                | Pushfq
-                | Jmp
-                | Call
-                | Ret
-                | Nop
-                | Endbr64
-                | Endbr32
-                | Reservednop
-                | Cdq
-                | Cdqe
-                | Cqo
-                | Cwde
-                | Cwd
-                | Cbw
-                | Clc
-                | Stc
-                | Cmc
-                | Sahf
-                | Lahf
-        )
-    };
-    let far_bit = matches!(mnemonic, Bt | Bts | Btr | Btc)
-        && item.insn.op0_kind() == OpKind::Memory
-        && item.insn.op1_kind() == OpKind::Register;
-    let segment = (0..item.insn.op_count())
-        .any(|i| item.insn.op_kind(i) == OpKind::Register && !has_place(item.insn.op_register(i)));
-    let common = plain::uses(mnemonic).is_some() || known() || item.insn.is_jcc_short_or_near();
-    item.offered && !far_bit && ((common && !segment) || vector::is_native(item))
-}
-
-fn has_place(register: Register) -> bool {
-    register.is_gpr() && register != Register::CH
-}
-
-/// True if the code of the instruction leaves R11 alone but for what the span of its access, if it `shares` one, loads
-/// into it.
-pub fn keeps_r11(item: &Item, shares: bool) -> bool {
-    use Mnemonic::*;
-    let insn = &item.insn;
-    let simple = matches!(
-        insn.mnemonic(),
-        Mov | Movzx | Movsx | Movsxd | Lea | Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Inc | Dec
-    );
-    let registers = (0..insn.op_count()).filter(|&i| insn.op_kind(i) == OpKind::Register).map(|i| insn.op_register(i));
-    let in_frame =
-        |register: Register| register.is_gpr() && matches!(PLACES[register.full_register().number()], Place::Slot(_));
-    let own = registers.chain([insn.memory_base(), insn.memory_index()]).all(|register| !in_frame(register));
-    let memory = (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Memory);
-    let jumps_on = insn.is_jcc_short_or_near();
-    item.offered
-        && own
-        && (jumps_on || simple || vector::is_native(item))
-        && (!memory || shares || insn.mnemonic() == Lea)
 }

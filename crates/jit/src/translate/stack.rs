@@ -18,7 +18,7 @@ impl Emitter<'_> {
         match (insn.mnemonic(), insn.code()) {
             (Mnemonic::Push, Code::Push_r64 | Code::Push_rm64) if register => {
                 let to = self.stack_operand(GUEST_RSP, -8, Access::Write)?;
-                let held = self.gpr(guest, RCX);
+                let held = self.gpr_read(guest, RCX);
                 self.asm.store(to, held);
                 self.asm.lea(GUEST_RSP, Mem::base(GUEST_RSP, -8));
             }
