@@ -255,10 +255,10 @@ impl Asm {
         self.raw(&[0xf0, 0xc0 | (to & 7) << 3 | from & 7, count]);
     }
 
-    /// MOVZX of the low 16 bits.
-    pub fn low16(&mut self, to: u8, from: u8) {
+    /// MOVZX of the low 8 bits of a register whose low byte needs no REX prefix, or is above 7.
+    pub fn low8(&mut self, to: u8, from: u8) {
         self.writes(to);
-        self.form_reg(false, &[0x0f, 0xb7], to, from);
+        self.form_reg(false, &[0x0f, 0xb6], to, from);
     }
 
     /// JRCXZ forward, to where [`Self::land`] says.
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(text(|a| a.shrx(RCX, RCX, RSP)), "shrx rcx,rcx,rsp");
         assert_eq!(text(|a| a.shlx(RCX, R10, RSP)), "shlx rcx,r10,rsp");
         assert_eq!(text(|a| a.rorx(RCX, R15, 32)), "rorx rcx,r15,20h");
-        assert_eq!(text(|a| a.low16(RCX, R11)), "movzx ecx,r11w");
+        assert_eq!(text(|a| a.low8(RCX, R11)), "movzx ecx,r11b");
         assert_eq!(text(|a| a.constant(R10, 5)), "mov r10d,5");
         assert_eq!(text(|a| a.constant(R10, u64::MAX)), "mov r10,0FFFFFFFFFFFFFFFFh");
         assert_eq!(text(|a| a.constant(RCX, 1 << 40)), "mov rcx,10000000000h");

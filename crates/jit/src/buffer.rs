@@ -2,15 +2,17 @@
 //! in front of it what code knows of other code ([`crate::known`]).
 #![allow(unsafe_code)]
 
-use crate::known::{self, Known};
-use rustix::mm::{self, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+use crate::known::{self, Known, LARGE_PAGE};
+use rustix::mm::{self, Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
 /// See the module's text.
 pub struct CodeBuffer {
-    /// Start of the reservation: what code knows of other code, then the executable mapping.
+    /// The reservation.
     start: *mut c_void,
+    /// In it, at a multiple of [`LARGE_PAGE`]: what code knows of other code, then the executable mapping.
+    known: *mut c_void,
     write: *mut c_void,
     /// Bytes of code that fit.
     code_bytes: usize,
@@ -33,10 +35,15 @@ impl CodeBuffer {
         let (rw, shared) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
         let private = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a fresh anonymous mapping; nobody else knows its address.
-        let start = unsafe { mm::mmap_anonymous(null_mut(), known + code_bytes, ProtFlags::empty(), private) }?;
-        let mut buffer = CodeBuffer { start, write: null_mut(), code_bytes, used: 0, far_links };
+        let start =
+            unsafe { mm::mmap_anonymous(null_mut(), reserved(code_bytes, far_links), ProtFlags::empty(), private) }?;
+        let first = (start as usize).next_multiple_of(LARGE_PAGE) - start as usize;
+        let first = start.cast::<u8>().wrapping_add(first).cast::<c_void>();
+        let mut buffer = CodeBuffer { start, known: first, write: null_mut(), code_bytes, used: 0, far_links };
         // SAFETY: the part lies within the reservation, which nothing uses yet.
-        unsafe { mm::mprotect(start, known, MprotectFlags::READ | MprotectFlags::WRITE) }?;
+        unsafe { mm::mprotect(first, known, MprotectFlags::READ | MprotectFlags::WRITE) }?;
+        // SAFETY: as above; what the memory holds stays. A host without large pages is only slower.
+        let _advised = unsafe { mm::madvise(first, known, Advice::LinuxHugepage) };
         // SAFETY: a fresh anonymous mapping.
         buffer.write = unsafe { mm::mmap_anonymous(null_mut(), code_bytes, rw, shared) }?;
         let execute = buffer.execute().cast_mut().cast();
@@ -50,7 +57,7 @@ impl CodeBuffer {
 
     /// Where the code at offset 0 is executed.
     pub fn execute(&self) -> *const u8 {
-        self.start.cast::<u8>().wrapping_add(known::bytes(self.far_links))
+        self.known.cast::<u8>().wrapping_add(known::bytes(self.far_links))
     }
 
     /// The offset where the next code goes.
@@ -111,12 +118,17 @@ impl CodeBuffer {
     }
 }
 
+/// Bytes that are reserved for a buffer.
+const fn reserved(code_bytes: usize, far_links: usize) -> usize {
+    LARGE_PAGE + known::bytes(far_links) + code_bytes
+}
+
 impl Drop for CodeBuffer {
     fn drop(&mut self) {
         // SAFETY: both mappings are this value's own, and no code of them runs. An address space that
         // cannot be given back does no harm, so that the results do not matter.
         unsafe {
-            let _kept = mm::munmap(self.start, known::bytes(self.far_links) + self.code_bytes);
+            let _kept = mm::munmap(self.start, reserved(self.code_bytes, self.far_links));
             if !self.write.is_null() {
                 let _kept = mm::munmap(self.write, self.code_bytes);
             }

@@ -6,7 +6,7 @@
 
 use crate::asm::{Asm, Mem, R10, R11, RCX, RSP, ShortJump};
 use crate::block::KEY_BIAS;
-use crate::known::{JUMPS_AT, epoch_at, returns_at};
+use crate::known::{JUMP_MASK_AT, JUMPS_AT, epoch_at, log_at, returns_at};
 use crate::layout::{self, leave};
 
 /// Looks the target in R10 up among the fast tags for fetches of code with data view `view`: a jump to where
@@ -80,15 +80,24 @@ pub fn renew_link(asm: &mut Asm, view: u8, otherwise: Otherwise) {
     asm.load_code(RCX, epoch_at(view));
     asm.lea(RCX, Mem::sum(RCX, R10));
     remember(asm);
+    come_back(asm);
 }
 
 /// Shared code that is called to put the target R10 into the place R11 of the return cache, or to execute the site
 /// in ECX; comes back with both as they were.
 pub fn renew_return(asm: &mut Asm, view: u8, slow: u32) {
     find(asm, view, Otherwise::Site(slow));
-    asm.load(R10, layout::RESUME);
-    asm.mov(RCX, R10);
+    asm.load(RCX, layout::RESUME);
     remember(asm);
+    // The log: its number of entries, and the place.
+    asm.lea_code(R10, log_at(view));
+    asm.load(RCX, Mem::base(R10, 0));
+    asm.lea(RCX, Mem::base(RCX, 1));
+    asm.store(Mem::base(R10, 0), RCX);
+    asm.low8(RCX, RCX);
+    asm.store(Mem { index: Some((RCX, 3)), ..Mem::base(R10, 0) }, R11);
+    asm.load(R10, layout::RESUME);
+    come_back(asm);
 }
 
 /// Looks the target R10 up in full, and stores the address of its code behind the word at R11, which it
@@ -103,7 +112,8 @@ fn find(asm: &mut Asm, view: u8, otherwise: Otherwise) {
     let unfetched = asm.jmp_later();
     asm.land(fetched);
     physical(asm, view);
-    asm.low16(RCX, R11);
+    asm.lea_code(R10, JUMP_MASK_AT);
+    asm.pext(RCX, R11, Mem::base(R10, 0));
     asm.lea_code(R10, JUMPS_AT);
     asm.lea(R10, Mem { index: Some((RCX, 3)), ..Mem::base(R10, 0) });
     asm.lea(R10, Mem { index: Some((RCX, 3)), ..Mem::base(R10, 0) });
@@ -130,11 +140,15 @@ fn find(asm: &mut Asm, view: u8, otherwise: Otherwise) {
     asm.store(Mem::base(R11, 8), R10);
 }
 
-/// Stores RCX, negated, to where R11 points, and returns.
+/// Stores RCX, negated, to where R11 points.
 fn remember(asm: &mut Asm) {
     asm.not(RCX);
     asm.lea(RCX, Mem::base(RCX, 1));
     asm.store(Mem::base(R11, 0), RCX);
+}
+
+/// Returns from shared code.
+fn come_back(asm: &mut Asm) {
     asm.lea(RSP, Mem::base(RSP, -8));
     asm.byte(0xc3);
 }

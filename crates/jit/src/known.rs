@@ -13,18 +13,29 @@
 use crate::layout::fetch_of;
 use x86::memory::tlb::{DATA_VIEWS, VIEWS};
 
-/// Entries of the jump cache; its index is the low 16 bits of a physical address.
-pub const JUMPS: usize = 1 << 16;
+/// Entries of the jump cache; its index is the low 15 bits of a physical address.
+pub const JUMPS: usize = 1 << 15;
 /// Entries of a return cache; its index is the low bits of a linear address.
-pub const RETURNS: usize = 1 << 11;
+pub const RETURNS: usize = 1 << 13;
+/// Places of a log: a return cache is emptied place by place if fewer were filled.
+const LOG: usize = 256;
+/// Bytes of a large page of the host's: the memory is a multiple of it, and fits into one if there are no more far links
+/// than usual, since its parts are small and lie apart.
+pub const LARGE_PAGE: usize = 2 << 20;
 /// Bytes of an entry of any kind: what is compared, and an address.
 const ENTRY: usize = 16;
 /// Offset of the jump cache from the start of the code.
 pub const JUMPS_AT: i32 = -((ENTRY * JUMPS) as i32);
 /// The same of the first return cache.
 const RETURNS_AT: i32 = JUMPS_AT - (DATA_VIEWS * ENTRY * RETURNS) as i32;
+/// The same of the logs of the return caches: how often one was filled, and the addresses of the places, by the low
+/// bits of that number.
+const LOGS_AT: i32 = RETURNS_AT - (DATA_VIEWS * LOG_BYTES) as i32;
+const LOG_BYTES: usize = 8 * (1 + LOG) + 56;
 /// The same of the epochs, one a view for fetches.
-const EPOCHS_AT: i32 = RETURNS_AT - 64;
+const EPOCHS_AT: i32 = LOGS_AT - 64;
+/// The same of the mask of the bits that index the jump cache.
+pub const JUMP_MASK_AT: i32 = EPOCHS_AT + 8 * FETCHES as i32;
 /// An epoch is a number of 16 bits in the upper bits of a word, where adding it to the address of a page loses nothing.
 const EPOCH: u64 = 1 << 48;
 /// Kinds of fetches.
@@ -33,6 +44,11 @@ pub const FETCHES: usize = VIEWS - DATA_VIEWS;
 /// Offset of the return cache of data view `view`.
 pub const fn returns_at(view: u8) -> i32 {
     RETURNS_AT + (view as usize * ENTRY * RETURNS) as i32
+}
+
+/// Offset of its log.
+pub const fn log_at(view: u8) -> i32 {
+    LOGS_AT + (view as usize * LOG_BYTES) as i32
 }
 
 /// Offset of the epoch of fetches of code that runs with data view `view`.
@@ -45,9 +61,9 @@ pub const fn far_link_at(number: usize) -> i32 {
     EPOCHS_AT - (ENTRY * (number + 1)) as i32
 }
 
-/// Bytes of all that, with `far_links` far links: a multiple of 4096.
+/// Bytes of all that, with `far_links` far links: a multiple of [`LARGE_PAGE`].
 pub const fn bytes(far_links: usize) -> usize {
-    (far_link_at(far_links).unsigned_abs() as usize).next_multiple_of(4096)
+    (far_link_at(far_links).unsigned_abs() as usize).next_multiple_of(LARGE_PAGE)
 }
 
 /// The memory in front of the code.
@@ -111,6 +127,8 @@ impl Known {
             // SAFETY: an epoch lies within the memory.
             unsafe { *self.word(EPOCHS_AT + 8 * fetch as i32) = EPOCH };
         }
+        // SAFETY: it lies behind the epochs.
+        unsafe { *self.word(JUMP_MASK_AT) = JUMPS as u64 - 1 };
         self.clear_far_links(far_links);
     }
 
@@ -122,11 +140,18 @@ impl Known {
 
     fn clear_returns(&self, fetch: usize) {
         for view in (0..DATA_VIEWS as u8).filter(|&view| fetch_of(view) == fetch) {
-            let first = self.word(returns_at(view));
-            // SAFETY: the range is a return cache. In its first place nothing is said to be what is not found
-            // there, since a zero is what address 0 would be compared with.
+            let (first, log) = (self.word(returns_at(view)), self.word(log_at(view)));
+            // SAFETY: the range is a return cache, and the log names places in it. In its first place nothing is
+            // said to be what is not found there, since a zero is what address 0 would be compared with.
             unsafe {
-                first.write_bytes(0, 2 * RETURNS);
+                let filled = std::mem::take(&mut *log);
+                if filled < LOG as u64 {
+                    for place in 1..=filled as usize {
+                        *(*log.wrapping_add(place) as *mut u64) = 0;
+                    }
+                } else {
+                    first.write_bytes(0, 2 * RETURNS);
+                }
                 *first = 1;
             }
         }

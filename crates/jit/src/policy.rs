@@ -23,7 +23,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         let (cold_runs, max_block) = (4, 64);
-        let (blocks, sites, links, far_links) = (1 << 17, 1 << 17, 1 << 18, 1 << 16);
+        let (blocks, sites, links, far_links) = (1 << 17, 1 << 17, 1 << 18, 60_000);
         Policy { cold_runs, max_block, code_bytes: 16 << 20, blocks, sites, links, far_links }
     }
 }
