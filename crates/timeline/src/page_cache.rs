@@ -40,8 +40,47 @@ struct Kept {
     blocks: HashMap<usize, Slot>,
     /// Those of [`Self::blocks`], the oldest first.
     order: VecDeque<usize>,
-    /// Contents by number.
-    contents: HashMap<u64, Box<Page>>,
+    contents: Contents,
+}
+
+/// Single contents by number.
+#[derive(Default)]
+struct Contents {
+    known: HashMap<u64, Content>,
+    /// Their numbers; the first is the next to go, if nobody has asked for it since it was asked about last.
+    order: VecDeque<u64>,
+}
+
+struct Content {
+    bytes: Box<Page>,
+    was_used: bool,
+}
+
+impl Contents {
+    fn get(&mut self, number: u64) -> Option<&Page> {
+        let content = self.known.get_mut(&number)?;
+        content.was_used = true;
+        Some(&content.bytes)
+    }
+
+    /// Puts a new one in, and takes another out if there are `most`.
+    fn insert(&mut self, number: u64, bytes: &Page, most: u64) {
+        while self.known.len() as u64 >= most
+            && let Some(first) = self.order.pop_front()
+        {
+            match self.known.get_mut(&first) {
+                Some(content) if content.was_used => {
+                    content.was_used = false;
+                    self.order.push_back(first);
+                }
+                _ => drop(self.known.remove(&first)),
+            }
+        }
+        let content = Content { bytes: Box::new(*bytes), was_used: false };
+        if self.known.insert(number, content).is_none() {
+            self.order.push_back(number);
+        }
+    }
 }
 
 /// A block that someone reads or has read; `None`: it cannot be read.
@@ -57,11 +96,6 @@ impl Block {
     fn page(&self, number: u64) -> Option<&Page> {
         let at = self.numbers.binary_search(&number).ok()?;
         self.data.get(at * PAGE_BYTES..)?.first_chunk()
-    }
-
-    /// Those of its pages that are wanted (number and index in RAM), by number.
-    fn pages(&self, wanted: &[(u64, u64)]) -> impl Iterator<Item = (u64, &Page)> {
-        wanted.iter().filter_map(|&(number, _)| Some((number, self.page(number)?)))
     }
 
     /// Writes those of its pages that are wanted (number and index in RAM, ascending) into RAM.
@@ -143,13 +177,13 @@ impl PageCache {
         read_base(recording, &mut pages, &mut |page, bytes: &Page| -> Result<(), E> { Ok(ram.write(page, bytes)?) })?;
         let mut numbers = Vec::new();
         let mut zeros: Vec<u64> = Vec::new();
-        let kept = self.kept();
+        let mut kept = self.kept();
         for (index, page) in pages {
             match page {
                 PageRef::Zero => zeros.push(index),
                 PageRef::Memory(bytes) => ram.write(index, &bytes[..])?,
-                PageRef::File(number) => match kept.contents.get(&number) {
-                    Some(bytes) => ram.write(index, &bytes[..])?,
+                PageRef::File(number) => match kept.contents.get(number) {
+                    Some(bytes) => ram.write(index, bytes)?,
                     None => numbers.push((number, index)),
                 },
                 PageRef::Base(_) => {}
@@ -171,9 +205,7 @@ impl PageCache {
         }
         if unread.len() < FEW_BLOCKS {
             for (at, wanted) in unread {
-                let block = self.block(recording, at)?;
-                block.write::<E>(&wanted, ram)?;
-                block.pages(&wanted).for_each(|(number, bytes)| self.keep_content(number, bytes));
+                self.block(recording, at)?.write::<E>(&wanted, ram)?;
             }
             return Ok(());
         }
@@ -181,11 +213,7 @@ impl PageCache {
         let next = AtomicUsize::new(0);
         let work = || -> Result<(), E> {
             while let Some((at, wanted)) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let block = read_block(recording, *at)?;
-                block.write::<E>(wanted, ram)?;
-                if self.most_contents > 0 {
-                    block.pages(wanted).for_each(|(number, bytes)| self.keep_content(number, bytes));
-                }
+                read_block(recording, *at)?.write::<E>(wanted, ram)?;
             }
             Ok(())
         };
@@ -202,12 +230,9 @@ impl PageCache {
 
     /// Keeps the content with this number of the file in memory, if there is room for it.
     pub fn keep_content(&self, number: u64, bytes: &Page) {
-        if number == 0 || self.most_contents == 0 {
-            return;
-        }
         let contents = &mut self.kept().contents;
-        if (contents.len() as u64) < self.most_contents {
-            contents.entry(number).or_insert_with(|| Box::new(*bytes));
+        if (contents.known.len() as u64) < self.most_contents && !contents.known.contains_key(&number) {
+            contents.insert(number, bytes, self.most_contents);
         }
     }
 
@@ -262,12 +287,16 @@ impl PageCache {
             PageRef::Zero => to.fill(0),
             PageRef::Memory(bytes) => to.copy_from_slice(&bytes[..]),
             PageRef::File(number) => {
-                if let Some(bytes) = self.kept().contents.get(number) {
-                    to.copy_from_slice(&bytes[..]);
+                if let Some(bytes) = self.kept().contents.get(*number) {
+                    to.copy_from_slice(bytes);
                     return Ok(());
                 }
                 let block = self.block_with(recording, *number)?;
                 to.copy_from_slice(block.page(*number).ok_or_else(missing)?);
+                if self.most_contents > 0 {
+                    // What is touched will be again.
+                    self.kept().contents.insert(*number, to, self.most_contents);
+                }
             }
             PageRef::Base(_) => {
                 let mut take = |_, bytes: &Page| -> Result<(), ReadError> {
@@ -295,8 +324,19 @@ impl PageCache {
     }
 
     /// Whether the content with this number is at hand without its block.
-    pub fn has(&self, number: u64) -> bool {
-        self.most_contents > 0 && self.kept().contents.contains_key(&number)
+    fn has(&self, number: u64) -> bool {
+        self.kept().contents.known.contains_key(&number)
+    }
+
+    /// Those of the contents with these numbers that are not at hand without their blocks.
+    pub fn missing(&self, numbers: impl Iterator<Item = u64>) -> Vec<u64> {
+        let kept = self.kept();
+        numbers.filter(|number| !kept.contents.known.contains_key(number)).collect()
+    }
+
+    /// Whether block number `at` is there, or somebody reads it.
+    pub fn has_block(&self, at: usize) -> bool {
+        self.kept().blocks.contains_key(&at)
     }
 
     /// Reads a block, if it is not there, for those who will ask for it.
@@ -412,4 +452,30 @@ fn read_base<E: From<ReadError>>(
     });
     read.map_err(ReadError::from)?;
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_that_are_asked_for_stay() {
+        let mut contents = Contents::default();
+        for number in 1..=100 {
+            contents.insert(number, &[number as u8; PAGE_BYTES], 10);
+            assert!(contents.get(1).is_some_and(|page| page[9] == 1), "after {number}");
+            assert!(contents.known.len() <= 10 && contents.known.len() == contents.order.len());
+        }
+        assert!(contents.get(50).is_none() && contents.get(100).is_some());
+    }
+
+    #[test]
+    fn only_so_much_is_kept_on_the_way() {
+        let cache = PageCache::default().with_contents(3 * PAGE_BYTES as u64);
+        for number in 1..=5 {
+            cache.keep_content(number, &[0; PAGE_BYTES]);
+        }
+        assert_eq!(cache.missing(1..=5), [4, 5]);
+        assert_eq!(PageCache::default().missing(1..=2), [1, 2]);
+    }
 }

@@ -25,6 +25,11 @@ impl PageSet {
         is_new
     }
 
+    /// Whether a page is in it.
+    pub fn contains(&self, page: u64) -> bool {
+        self.words.get(page as usize / 64).is_some_and(|word| word >> (page % 64) & 1 != 0)
+    }
+
     /// Adds pages.
     ///
     /// # Panics
@@ -72,6 +77,7 @@ mod tests {
         assert_eq!(set.iter().count(), 0);
         set.extend([130, 0, 63, 64, 0, 63]);
         assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, 130]);
+        assert!(set.contains(64) && !set.contains(65) && !set.contains(1000));
         set.fill();
         assert_eq!(set.iter().collect::<Vec<_>>(), (0..131).collect::<Vec<_>>());
         set.clear();

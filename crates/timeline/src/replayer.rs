@@ -30,9 +30,9 @@ use crate::target::Target;
 use machine::page_hashes::PageHashes;
 
 /// Bytes of pages that checkpoints in memory may take unless told otherwise.
-const MEMORY_BUDGET_BYTES: u64 = 1 << 30;
+const MEMORY_BUDGET_BYTES: u64 = 768 << 20;
 /// Steps between them at first.
-const MEMORY_INTERVAL: u64 = 16_000_000;
+const MEMORY_INTERVAL: u64 = 8_000_000;
 
 /// A recording cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -220,6 +220,7 @@ impl Replayer {
         let config = recording.config()?;
         check_host(config.cpu_model, HostFeatures::detect())?;
         let pages = config.ram_bytes / PAGE_BYTES as u64;
+        let file = recording.checkpoints().iter().map(|info| info.position.insns).collect();
         let mut maps = FileMaps::new(pages);
         let machine = maps.read_ahead(&recording, first, || maker.make(config))?;
         let mut replayer = Replayer {
@@ -235,8 +236,8 @@ impl Replayer {
             damaged: BTreeSet::new(),
             changed: PageSet::none(pages),
             maps,
-            cache: Arc::new(PageCache::default().with_contents(budget_bytes / 8 * 5)),
-            memory: MemoryCheckpoints::new(budget_bytes / 8 * 3, interval),
+            cache: Arc::new(PageCache::default().with_contents(budget_bytes / 4)),
+            memory: MemoryCheckpoints::new(budget_bytes / 4 * 3, interval, file),
             held: Output::default(),
             hashes: None,
             stale: PageSet::none(pages),
@@ -516,7 +517,7 @@ impl Replayer {
     }
 
     /// Where a checkpoint of the file is reached, notes that what is in RAM is in the file: then it need not be kept, and going
-    /// from here to other checkpoints of the file changes only what differs. The contents stay in memory, each once.
+    /// from here to other checkpoints of the file changes only what differs.
     pub(crate) fn pass_checkpoint(&mut self) -> Result<(), ReplayError> {
         let here = self.position();
         let recording = self.recording.clone();
@@ -535,9 +536,19 @@ impl Replayer {
                 Err(error) => return Err(error.into()),
             };
             self.collect();
-            for page in self.changed.iter() {
-                if let PageRef::File(number) = map.get(page) {
-                    self.cache.keep_content(*number, self.changed_page(page));
+            let Replayer { memory, changed, map: now, cache, machine, .. } = self;
+            memory.pass_to_file(here, |page, bytes| {
+                let is_now = matches!(now.get(page), PageRef::Memory(now) if Arc::ptr_eq(now, bytes));
+                let content = map.get(page);
+                let is_there = is_now && !changed.contains(page);
+                if let (true, PageRef::File(number)) = (is_there, content) {
+                    cache.keep_content(*number, bytes);
+                }
+                is_there.then(|| content.clone())
+            });
+            for page in changed.iter() {
+                if let (PageRef::File(number), Some(bytes)) = (map.get(page), machine.ram_page(page)) {
+                    cache.keep_content(*number, bytes);
                 }
             }
             self.changed.clear();

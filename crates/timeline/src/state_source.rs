@@ -59,20 +59,14 @@ pub fn pages_in_use(state: &MachineState) -> impl Iterator<Item = u64> {
 /// The blocks that pages number `soon` are in and that are not at hand, in this order.
 fn blocks_of(recording: &Recording, map: &PageMap, cache: &PageCache, soon: impl Iterator<Item = u64>) -> Vec<usize> {
     let mut is_listed = vec![false; recording.pages.len()];
-    let mut blocks = Vec::new();
-    for page in soon.filter(|&page| page < map.len()) {
-        if blocks.len() == MOST_AHEAD {
-            break;
-        }
-        if let PageRef::File(number) = map.get(page)
-            && let Some(block) = recording.block_of(*number)
-            && !is_listed[block]
-            && !cache.has(*number)
-        {
-            is_listed[block] = true;
-            blocks.push(block);
-        }
-    }
+    let file = soon.filter(|&page| page < map.len()).filter_map(|page| match map.get(page) {
+        PageRef::File(number) => Some(*number),
+        _ => None,
+    });
+    let missing = cache.missing(file).into_iter().filter_map(|number| recording.block_of(number));
+    let mut blocks: Vec<usize> = missing.filter(|&block| !std::mem::replace(&mut is_listed[block], true)).collect();
+    blocks.retain(|&block| !cache.has_block(block));
+    blocks.truncate(MOST_AHEAD);
     blocks
 }
 
