@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::io::{Errno, pread};
-use x86::memory::lent::{Kept, Lent};
+use x86::memory::lent::{Kept, Lent, PageBytes};
 
 use crate::machine::Machine;
 use crate::memory_map::PAGE_BYTES;
@@ -52,6 +52,21 @@ impl LentRam {
     /// How many pages [`Self::take_kept`] would give.
     pub fn kept_count(&self) -> usize {
         self.lent.kept_count()
+    }
+
+    /// How many pages were kept so far.
+    pub fn kept_total(&self) -> usize {
+        self.lent.kept_total()
+    }
+
+    /// Gives room for further pages that the guest changes, until there is that for `most` of them.
+    pub fn give_rooms(&self, rooms: Vec<Box<PageBytes>>, most: usize) {
+        self.lent.give_rooms(rooms, most);
+    }
+
+    /// For how many pages there is room.
+    pub fn rooms(&self) -> usize {
+        self.lent.rooms()
     }
 
     /// Ends the lending of all pages.

@@ -24,7 +24,9 @@ const CHECKPOINT_NS: u64 = 200_000;
 const MOST_DEBT_NS: i64 = 25_000_000;
 
 /// The most bytes beside RAM of checkpoints that wait to be packed, for a guest of any size.
-const MOST_PUT_OFF_BYTES: u64 = 64 << 20;
+const MOST_PUT_OFF_BYTES: u64 = 40 << 20;
+/// Of the pages that are noted the guest is taken to change half before they are packed, in bytes of each.
+const EXPECTED_PAGE_BYTES: u64 = 2048;
 /// The most that may be owed when a checkpoint is noted, in nanoseconds, that for the pages of those which wait included.
 const MOST_OWED_NS: i64 = 40_000_000;
 /// The distance of checkpoints grows by itself for each of these that are owed.
@@ -73,9 +75,9 @@ pub struct Policy {
 }
 
 /// The bytes that checkpoints may take behind an initial state of `initial_bytes`, with a budget for all together: what
-/// the initial state leaves, but half of the budget even if it leaves less.
+/// the initial state leaves, but a quarter of the budget even if it leaves less.
 pub fn allowance(budget_bytes: u64, initial_bytes: u64) -> u64 {
-    budget_bytes.saturating_sub(initial_bytes).max(budget_bytes / 2)
+    budget_bytes.saturating_sub(initial_bytes).max(budget_bytes / 4)
 }
 
 impl Policy {
@@ -105,6 +107,11 @@ impl Policy {
     /// Where packing counts one part in `discount` of the time that it takes.
     pub fn with_discount(self, discount: u64) -> Self {
         Policy { price: Price::with_discount(discount), ..self }
+    }
+
+    /// With as much to begin with as may be saved up.
+    pub fn with_gift(self) -> Self {
+        Policy { credit_ns: MOST_SAVED_NS, ..self }
     }
 
     /// Checkpoints stand at least `insns` apart from now on.
@@ -170,10 +177,12 @@ impl Policy {
         interval.saturating_mul(1 << (allowance / left.max(1)).ilog2().min(32))
     }
 
-    /// Whether a checkpoint may be noted now.
-    fn may_note(&self, usage: Usage) -> bool {
+    /// Whether a checkpoint with so many pages may be noted now.
+    fn may_note(&self, pages: u64, usage: Usage) -> bool {
         let owed_ns = self.owed_ns(usage).saturating_add(CHECKPOINT_NS as i64);
-        self.at_any_price || owed_ns <= MOST_OWED_NS && !self.is_too_much(usage.put_off_bytes)
+        // However many they are, when little waits it is their turn.
+        let expected = pages.saturating_mul(EXPECTED_PAGE_BYTES).min(self.put_off_bytes / 2);
+        self.at_any_price || owed_ns <= MOST_OWED_NS && !self.is_too_much(usage.put_off_bytes.saturating_add(expected))
     }
 
     /// Whether there is room for one with so many pages, behind those that wait.
@@ -190,7 +199,7 @@ impl Policy {
 
     /// Whether one is due, `insns` after the last, if `pages` may have changed since then.
     pub fn decide(&self, insns: u64, pages: u64, usage: Usage) -> Decision {
-        if insns < self.interval || !self.may_note(usage) {
+        if insns < self.interval || !self.may_note(pages, usage) {
             return Decision::Wait;
         }
         let (allowance, left) = self.left(usage);
@@ -247,9 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn a_large_initial_state_leaves_half_of_the_budget() {
+    fn an_initial_state_leaves_a_quarter_of_the_budget_at_least() {
         assert_eq!(allowance(100, 30), 70);
-        assert_eq!(allowance(100, 300), 50);
+        assert_eq!(allowance(100, 60), 40, "all together keep within the budget");
+        assert_eq!(allowance(100, 300), 25);
     }
 
     /// A guest that changes `pages` pages in each 32 M steps, which take 25 ms, for `rounds` of them, where packing a page counts
@@ -307,10 +317,17 @@ mod tests {
     fn memory_beside_ram_is_bounded() {
         let policy = Policy::new(1 << 30);
         let decide =
-            |policy: &Policy, put_off_bytes| policy.decide(FIRST_INTERVAL, 100, Usage { put_off_bytes, ..ROOMY });
+            |policy: &Policy, put_off_bytes| policy.decide(FIRST_INTERVAL, 0, Usage { put_off_bytes, ..ROOMY });
         assert_eq!(decide(&policy, MOST_PUT_OFF_BYTES), Decision::Take);
         assert_eq!(decide(&policy, MOST_PUT_OFF_BYTES + 1), Decision::Wait);
         assert!(policy.is_too_much(MOST_PUT_OFF_BYTES + 1));
+        let many = |put_off_bytes| policy.decide(FIRST_INTERVAL, 1 << 17, Usage { put_off_bytes, ..ROOMY });
+        assert_eq!(many(MOST_PUT_OFF_BYTES / 2), Decision::Take);
+        assert_eq!(
+            many(MOST_PUT_OFF_BYTES / 2 + 1),
+            Decision::Wait,
+            "the guest may change them before they are packed"
+        );
         let small = policy.with_ram(64 << 20);
         assert_eq!(decide(&small, (32 << 20) + 1), Decision::Wait);
     }
@@ -334,6 +351,18 @@ mod tests {
         let mut policy = Policy::new(128 << 20).with_discount(100);
         policy.earn(1_000_000_000);
         assert_eq!(policy.decide(10 * FIRST_INTERVAL, 885, crowded), Decision::Wait, "what waits is packed first");
+    }
+
+    #[test]
+    fn a_start_can_be_packed_at_once_where_that_disturbs_nobody() {
+        let policy = Policy::new(1 << 30).with_discount(8).with_gift();
+        let usage = |waiting_pages| Usage { waiting_pages, ..ROOMY };
+        let paid = policy.credit_ns() as u64;
+        assert!(policy.packing_ns(40_000) <= paid, "all that Debian's kernel changes until its init");
+        assert_eq!(policy.decide(FIRST_INTERVAL, 10_000, usage(40_000)), Decision::Take);
+        let mut poor = policy;
+        poor.pay(paid);
+        assert_eq!(poor.decide(FIRST_INTERVAL, 10_000, usage(40_000)), Decision::Wait);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::page_map::Page;
 
 /// Pages that are packed between two looks at the clock.
 const PAGES_AT_ONCE: usize = 16;
+/// Rooms for pages that the guest changes which are always ready, and as many as are kept when they are not needed any more.
+const ROOMS: (usize, usize) = (1024, 2048);
 /// Bytes of a state without its pages, about.
 const STATE_BYTES: u64 = 256 << 10;
 
@@ -98,6 +100,23 @@ impl PutOff {
         self.waiting.iter().flat_map(|begun| begun.waiting.pages.iter().copied())
     }
 
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Sees to it that there is room for the pages that the guest changes next.
+    pub fn prepare_rooms(&self) {
+        if let Some(last) = self.waiting.back() {
+            let ram = &last.waiting.ram;
+            let missing = ROOMS.0.saturating_sub(ram.rooms());
+            // Written to, so that the guest's thread need not wait for the host to give the memory.
+            let rooms = (0..missing).map(|_| vec![1; PAGE_BYTES].into_boxed_slice());
+            let rooms = rooms.filter_map(|room| room.try_into().ok()).collect();
+            ram.give_rooms(rooms, ROOMS.0);
+        }
+    }
+
     /// Drops all.
     pub fn clear(&mut self) {
         self.waiting.clear();
@@ -172,11 +191,13 @@ impl Begun {
         let end = self.waiting.pages.len().min(self.read + PAGES_AT_ONCE);
         let mut next = self.read;
         self.read = end;
+        let mut rooms = Vec::new();
         let Begun { waiting, kept, missing, .. } = self;
         while next < end {
             let first = waiting.pages[next];
             if let Some(page) = kept.remove(&first) {
                 bytes.extend_from_slice(&*page);
+                rooms.push(page);
                 pages.push(first);
                 next += 1;
                 continue;
@@ -202,9 +223,13 @@ impl Begun {
         missing.retain(|page| {
             let Some(content) = kept.remove(page) else { return true };
             bytes.extend_from_slice(&*content);
+            rooms.push(content);
             pages.push(*page);
             false
         });
+        if !rooms.is_empty() {
+            waiting.ram.give_rooms(rooms, ROOMS.1);
+        }
         pages
     }
 }
@@ -329,6 +354,8 @@ mod tests {
         assert_eq!(guest.put_off.pages(), 8);
         guest.pack(usize::MAX);
         assert_eq!(guest.put_off.pages(), 0);
+        let rooms = guest.ram.rooms();
+        assert!((1..=5).contains(&rooms), "what was kept is used again: {rooms}");
         guest.check(4);
     }
 
@@ -338,9 +365,12 @@ mod tests {
         guest.run(3);
         let first = guest.note();
         guest.add(first);
+        guest.put_off.prepare_rooms();
+        assert_eq!(guest.ram.rooms(), ROOMS.0);
         guest.run(1);
         let second = guest.note();
         guest.run(1);
+        assert_eq!(guest.ram.rooms() + guest.ram.kept_count(), ROOMS.0, "what is kept takes room that is there");
         // Only the first is known, and pages of both were kept aside.
         guest.pack(1);
         guest.add(second);

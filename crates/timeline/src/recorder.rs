@@ -127,6 +127,8 @@ pub struct Recorder {
     number: u32,
     /// What the worker said last.
     report: Report,
+    /// Pages that the guest's thread has kept aside, as far as it was charged for.
+    kept_pages: usize,
     /// Bytes of checkpoints when the file was to be thinned out last.
     crowded_bytes: u64,
     /// What went wrong since the caller last asked.
@@ -188,6 +190,7 @@ impl Recorder {
             ram,
             number: 0,
             report: Report::default(),
+            kept_pages: 0,
             crowded_bytes: 0,
             failed: None,
         })
@@ -235,10 +238,11 @@ impl Recorder {
 
     /// Saves a checkpoint if one is due and the last one is done with. Call it often, between runs.
     pub fn poll(&mut self, machine: &mut Machine) {
+        let kept = self.ram.kept_total();
+        self.account.guest_ran(kept - std::mem::replace(&mut self.kept_pages, kept));
         if self.ended || self.worker.backlog() > 0 {
-            return self.account.guest_ran();
+            return;
         }
-        self.account.guest_ran();
         if let Err(error) = self.refresh() {
             self.failed = Some(error);
             return;
@@ -246,7 +250,7 @@ impl Recorder {
         if self.report.put_off_bytes > 0
             && let Some(ns) = self.account.spendable_ns()
         {
-            self.worker.give(Job::Pack(ns));
+            self.worker.give(Job::MayPack(ns));
         }
         let insns = self.position(machine).insns.saturating_sub(self.last_checkpoint.insns);
         match self.account.decide(insns, machine.dirty_page_count()) {
@@ -284,6 +288,7 @@ impl Recorder {
         new.take_dirty_pages();
         // What the old one has lent can be read from it as long as it is needed.
         self.ram = Arc::new(new.lent_ram()?);
+        self.kept_pages = 0;
         self.save_whole(new, CheckpointKind::Restart)
     }
 

@@ -13,12 +13,13 @@ use crate::encoder::Encoder;
 use crate::format::PAGE_BYTES;
 use crate::format::log::Event;
 use crate::format::records::EndReason;
-use crate::put_off::{PutOff, Waiting};
+use crate::put_off::{Packed, PutOff, Waiting};
 use crate::store::PendingBase;
 use crate::writer::WriteError;
 
-/// Processor time that goes into what is urgent between two looks at the queue, in nanoseconds.
+/// Processor time that goes into packing between two looks at the queue, in nanoseconds: for what is urgent, and for the rest.
 const URGENT_NS: u64 = 5_000_000;
+const SLICE_NS: u64 = 1_000_000;
 /// So many pages are worth a thread of their own to hash them.
 const PAGES_A_THREAD: usize = 512;
 /// Threads that hash the last pages.
@@ -50,7 +51,9 @@ pub enum Job {
     Log(Vec<Event>),
     /// Save this state, when there is time for it if it is not urgent.
     Checkpoint(Box<Waiting>),
-    /// There is so much processor time, in nanoseconds, for states that were put off.
+    /// From now on, and beside other jobs, there is so much processor time for states that were put off, in nanoseconds, and no more.
+    MayPack(u64),
+    /// Pack for so many nanoseconds of processor time at once.
     Pack(u64),
     /// Note that the run was recorded up to here, with all that was given before.
     Progress(Position),
@@ -207,10 +210,10 @@ impl Drop for Worker {
 }
 
 fn work(encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
-    let mut work = Work { encoder, put_off: PutOff::default(), report: Report::default() };
+    let mut work = Work { encoder, put_off: PutOff::default(), report: Report::default(), may_pack_ns: 0 };
     loop {
-        // What is urgent, and thinning, goes on while there is no job, and a little after each, so that it ends whatever comes.
-        let is_busy = work.report.is_thinning || work.put_off.is_urgent();
+        // Packing and thinning go on while there is no job, and a little after each, so that they end whatever comes.
+        let is_busy = work.report.is_thinning || work.put_off.is_urgent() || work.may_pack_ns > 0;
         let job = match if is_busy { queue.try_recv() } else { queue.recv().map_err(Into::into) } {
             Ok(job) => Some(job),
             Err(TryRecvError::Disconnected) if !work.put_off.is_urgent() => return,
@@ -220,7 +223,9 @@ fn work(encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
             work.do_job(job, shared);
         }
         if work.put_off.is_urgent() {
-            work.do_urgent(shared);
+            work.do_packing(URGENT_NS, shared);
+        } else if work.may_pack_ns > 0 {
+            work.do_packing(work.may_pack_ns.min(SLICE_NS), shared);
         }
         if work.report.is_thinning {
             work.do_thinning();
@@ -234,6 +239,8 @@ struct Work {
     encoder: Encoder,
     put_off: PutOff,
     report: Report,
+    /// Processor time that there is for states that are not urgent, in nanoseconds.
+    may_pack_ns: u64,
 }
 
 impl Work {
@@ -252,16 +259,20 @@ impl Work {
         self.tell(done, result, shared);
     }
 
-    /// Goes on with what is urgent.
-    fn do_urgent(&mut self, shared: &Shared) {
+    /// Goes on with packing for about `ns`.
+    fn do_packing(&mut self, ns: u64, shared: &Shared) {
         let start_ns = thread_ns();
-        let done = self.pack(&|| thread_ns() - start_ns < URGENT_NS);
+        let packed = self.pack(&|| thread_ns() - start_ns < ns);
+        let spent_ns = (thread_ns() - start_ns).max(1);
+        let goes_on = !packed.is_stuck && !self.put_off.is_empty();
+        self.may_pack_ns = if goes_on { self.may_pack_ns.saturating_sub(spent_ns) } else { 0 };
         let result = self.encoder.writer().write();
-        self.tell(done, result, shared);
+        self.tell(packed.urgent, result, shared);
     }
 
     /// Says that so many jobs are done.
     fn tell(&mut self, done: u64, result: Result<(), WriteError>, shared: &Shared) {
+        self.put_off.prepare_rooms();
         self.report.put_off_bytes = self.put_off.bytes();
         self.report.waiting_pages = self.put_off.pages();
         self.report.look(&mut self.encoder);
@@ -282,13 +293,13 @@ impl Work {
         self.report.look(&mut self.encoder);
     }
 
-    /// Packs states that wait as long as `goes_on` says so. Gives the number of urgent ones that are in the file now.
-    fn pack(&mut self, goes_on: &dyn Fn() -> bool) -> u64 {
+    /// Packs states that wait as long as `goes_on` says so.
+    fn pack(&mut self, goes_on: &dyn Fn() -> bool) -> Packed {
         let start_ns = thread_ns();
         let packed = self.put_off.pack(&mut self.encoder, goes_on);
         self.report.packing_ns += thread_ns() - start_ns;
         self.report.packed_pages += packed.pages;
-        packed.urgent
+        packed
     }
 
     /// Does a job that began at `start_ns`. Gives the number of jobs that are done now: one that is urgent and waits is not.
@@ -301,11 +312,12 @@ impl Work {
                 done -= u64::from(waiting.is_urgent);
                 self.put_off.add(*waiting, encoder.events());
             }
-            Job::Pack(ns) => done += self.pack(&|| thread_ns() - start_ns < ns),
+            Job::MayPack(ns) => self.may_pack_ns = ns,
+            Job::Pack(ns) => done += self.pack(&|| thread_ns() - start_ns < ns).urgent,
             Job::Progress(position) => return (done, encoder.writer().write_progress(position)),
             Job::End(ending) => {
                 while self.put_off.is_urgent() {
-                    done += self.pack(&|| true);
+                    done += self.pack(&|| true).urgent;
                 }
                 end(&mut self.encoder, &self.put_off, *ending);
                 self.put_off.clear();
