@@ -45,10 +45,9 @@ pub fn follow_link(asm: &mut Asm, offset: i32, link: i32) {
 /// Asks the return cache for the linear address in R10: a jump to where it is known. R11 is the place in
 /// the cache.
 pub fn ask_returns(asm: &mut Asm, view: u8) -> ShortJump {
-    asm.pext(R11, R10, layout::RETURN_MASK);
+    // Twice the index: a place has 16 bytes.
+    asm.pdep(R11, R10, layout::RETURN_MASK);
     asm.lea_code(RCX, returns_at(view));
-    // 16 bytes a place.
-    asm.lea(RCX, Mem { index: Some((R11, 3)), ..Mem::base(RCX, 0) });
     asm.lea(R11, Mem { index: Some((R11, 3)), ..Mem::base(RCX, 0) });
     asm.load(RCX, Mem::base(R11, 0));
     asm.lea(RCX, Mem::sum(RCX, R10));

@@ -17,7 +17,8 @@ use x86::memory::tlb::{DATA_VIEWS, VIEWS};
 pub const JUMPS: usize = 1 << 15;
 /// Entries of a return cache; its index is the low bits of a linear address.
 pub const RETURNS: usize = 1 << 13;
-/// Places of a log: a return cache is emptied place by place if fewer were filled.
+/// Places of a log: a return cache is emptied place by place if fewer were filled. (The place of the 256th is the number
+/// itself, which an address there makes one that is larger still.)
 const LOG: usize = 256;
 /// Bytes of a large page of the host's: the memory is a multiple of it, and fits into one if there are no more far links
 /// than usual, since its parts are small and lie apart.
@@ -175,6 +176,67 @@ impl Known {
                     self.clear_far_links(self.far_links);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::CodeBuffer;
+
+    const USER: usize = 1;
+
+    fn get(known: &Known, offset: i32) -> u64 {
+        // SAFETY: within the memory, and no code runs.
+        unsafe { *known.word(offset) }
+    }
+
+    fn set(known: &Known, offset: i32, value: u64) {
+        // SAFETY: as above.
+        unsafe { *known.word(offset) = value };
+    }
+
+    #[test]
+    fn no_epoch_comes_twice_while_a_link_knows_it() {
+        let buffer = CodeBuffer::new(1 << 16, 8).expect("memory");
+        let known = buffer.known();
+        known.clear(8);
+        let first = get(&known, epoch_at(2));
+        set(&known, far_link_at(7), first.wrapping_neg());
+        for _ in 0..1 << 16 {
+            known.forget_fetches([false, true]);
+            let again = get(&known, epoch_at(2)) == first;
+            assert!(!again || get(&known, far_link_at(7)) == 0, "the link would hold again");
+            assert_ne!(get(&known, epoch_at(2)), 0);
+        }
+        assert_eq!(get(&known, far_link_at(7)), 0, "the epochs began anew");
+        assert_eq!(get(&known, epoch_at(0)), first, "the other kind of fetches has its own");
+    }
+
+    #[test]
+    fn a_return_cache_forgets_what_was_filled() {
+        let buffer = CodeBuffer::new(1 << 16, 8).expect("memory");
+        let known = buffer.known();
+        known.clear(8);
+        for filled in [1, LOG - 1, LOG, RETURNS] {
+            for place in 0..filled {
+                // As translated code does it.
+                let at = returns_at(2) + (ENTRY * place) as i32;
+                set(&known, at, 5);
+                let number = get(&known, log_at(2)) + 1;
+                set(&known, log_at(2), number);
+                set(&known, log_at(2) + 8 * (number % 256) as i32, known.word(at) as u64);
+            }
+            set(&known, returns_at(0), 5);
+            known.forget_fetches([false, true]);
+            assert_eq!(fetch_of(2), USER);
+            for place in 0..RETURNS {
+                let expected = u64::from(place == 0);
+                assert_eq!(get(&known, returns_at(2) + (ENTRY * place) as i32), expected, "{filled}, {place}");
+            }
+            assert_eq!(get(&known, returns_at(0)), 5, "the other kind of fetches has its own");
+            assert_eq!(get(&known, log_at(2)), 0);
         }
     }
 }

@@ -79,7 +79,7 @@ pub const VECTORS: Mem = Mem::base(RSP, 140);
 pub const HOST_MXCSR: Mem = Mem::base(RSP, 148);
 /// Mask of all bits but RFLAGS.IF.
 pub const IF_MASK: Mem = Mem::base(RSP, 156);
-/// Mask of the bits of an address that index a return cache, see [`crate::known`].
+/// Where the low bits of an address go to index a return cache in halves of its places, see [`crate::known`].
 pub const RETURN_MASK: Mem = Mem::base(RSP, 164);
 /// Places for what the accesses of a span share.
 pub const SPANS: usize = 13;

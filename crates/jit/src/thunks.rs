@@ -101,7 +101,7 @@ fn emit_enter(asm: &mut Asm) {
         (layout::COUNT31_MASK, 31),
         (layout::COUNT63_MASK, 63),
         (layout::IF_MASK, !x86::flags::IF),
-        (layout::RETURN_MASK, RETURNS as u64 - 1),
+        (layout::RETURN_MASK, 2 * (RETURNS as u64 - 1)),
     ] {
         asm.constant(RAX, mask);
         asm.store(slot, RAX);
