@@ -117,6 +117,10 @@ pub struct Context {
     pub env: *mut c_void,
     /// The count at which the budget is used up.
     pub until: u64,
+    /// The board's time-stamp counter at that count and [`BUDGET_BIAS`], if the counter goes up by one each step; else 0.
+    pub board_tsc: u64,
+    /// The same as the guest may see it, see [`visible_tsc`].
+    pub tsc: u64,
     /// Start of the executable code.
     pub code: u64,
     /// What lies in front of it.
@@ -137,6 +141,12 @@ pub fn vectors_usable(cpu: &Vcpu) -> bool {
     const MASKS: u32 = 0x1f80;
     let enabled = cpu.cr0 & (cr::CR0_EM | cr::CR0_TS) == 0 && cpu.cr4 & cr::CR4_OSFXSR != 0;
     enabled && cpu.vector.mxcsr & MASKS == MASKS
+}
+
+/// [`Context::tsc`]: from this and the budget follows what RDTSC gives. 0 if it faults or is not so simple.
+pub fn visible_tsc(cpu: &Vcpu, board_tsc: u64) -> u64 {
+    let forbidden = cpu.cr4 & cr::CR4_TSD != 0;
+    if forbidden || board_tsc == 0 { 0 } else { board_tsc.wrapping_add(cpu.msrs.tsc_adjust) }
 }
 
 /// Offset of an XMM register in [`Vcpu`].

@@ -23,7 +23,8 @@ pub trait Bus {
     fn cr8(&mut self) -> u8;
     /// MOV to CR8.
     fn set_cr8(&mut self, priority: u8, at: InsnCount);
-    /// The time-stamp counter of the board, in ticks, without this vCPU's IA32_TSC_ADJUST.
+    /// The time-stamp counter of the board, in ticks, without this vCPU's IA32_TSC_ADJUST. During a run it follows from the count
+    /// alone, and goes up by at most one tick a step. Asking for it changes nothing.
     fn tsc(&mut self, at: InsnCount) -> u64;
     /// This vCPU's IA32_TSC_ADJUST or TSC changed: `offset` is what is now added to [`Self::tsc`].
     fn set_tsc_offset(&mut self, offset: u64, at: InsnCount);

@@ -3,7 +3,7 @@
 
 use super::{Cache, RECENT};
 use crate::known::FETCHES;
-use crate::layout::{BUDGET_BIAS, Context, leave, vectors_usable};
+use crate::layout::{BUDGET_BIAS, Context, leave, vectors_usable, visible_tsc};
 use crate::site::{pack_flags, unpack_flags};
 use std::ptr::{from_mut, null, null_mut};
 use x86::interp::Ran;
@@ -65,8 +65,11 @@ impl Cache {
         }
     }
 
-    fn context(&self, cpu: &Vcpu, env: &Env<'_>) -> Context {
+    fn context(&self, cpu: &Vcpu, env: &mut Env<'_>) -> Context {
         let left = (env.until - cpu.count).min(BUDGET_BIAS - 1);
+        // It never goes up by more than one, so that it does so at each step if it does so on the whole.
+        let (first, last) = (env.bus.tsc(cpu.count), env.bus.tsc(cpu.count + left));
+        let board_tsc = if last.wrapping_sub(first) == left { last.wrapping_add(BUDGET_BIAS) } else { 0 };
         Context {
             budget: BUDGET_BIAS + left,
             flags: pack_flags(cpu.lazy),
@@ -78,6 +81,8 @@ impl Cache {
             vectors_usable: u64::from(vectors_usable(cpu)),
             vectors_loaded: 0,
             until: cpu.count.0 + left,
+            board_tsc,
+            tsc: visible_tsc(cpu, board_tsc),
             code: self.buffer.execute() as u64,
             known: self.buffer.known(),
             ran: Ran::Chained,

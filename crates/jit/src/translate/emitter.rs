@@ -195,6 +195,7 @@ impl<'a> Emitter<'a> {
             Shld | Shrd => self.double_shift(),
             Cli | Sti | Pushfq => self.interrupt_flag(),
             Swapgs => self.swap_gs(),
+            Rdtsc => self.time_stamp(),
             Jmp | Call | Ret => self.jump(),
             _ if self.item.insn.is_jcc_short_or_near() => self.conditional_jump(),
             _ if super::vector::is_native(&self.item) => self.vector(),
@@ -234,5 +235,5 @@ fn jumps(insn: &Instruction) -> bool {
 /// False for instructions whose host code does more to scratch registers than is kept account of.
 fn keeps_scratch(mnemonic: Mnemonic) -> bool {
     use Mnemonic::*;
-    !matches!(mnemonic, Div | Idiv | Bsf | Bsr | Cli | Sti | Pushfq | Swapgs | Jmp | Call | Ret)
+    !matches!(mnemonic, Div | Idiv | Bsf | Bsr | Cli | Sti | Pushfq | Swapgs | Rdtsc | Jmp | Call | Ret)
 }

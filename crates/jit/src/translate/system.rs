@@ -1,9 +1,9 @@
-//! CLI, STI, PUSHFQ and SWAPGS of a kernel, which executes them all the time.
+//! CLI, STI, PUSHFQ and SWAPGS of a kernel, which executes them all the time, and RDTSC.
 
 use super::emitter::Emitter;
 use super::memory::Access;
 use super::{Emitted, Untranslated};
-use crate::asm::{Mem, R10, R11, RAX, RCX};
+use crate::asm::{Mem, R10, R11, R15, RAX, RCX, RDX};
 use crate::layout::{self, Context, GUEST_RSP, SYSTEM_FLAGS_OFFSET};
 use iced_x86::Mnemonic;
 use std::mem::offset_of;
@@ -48,6 +48,27 @@ impl Emitter<'_> {
         self.asm.pdep(R10, R10, layout::IF_MASK);
         self.asm.not(R10);
         self.asm.store(Mem::base(R11, SYSTEM_FLAGS_OFFSET), R10);
+        Ok(())
+    }
+
+    /// RDTSC: the counter follows from the budget that is left, if the context says so.
+    pub fn time_stamp(&mut self) -> Emitted {
+        let site = self.site();
+        self.asm.load(R11, layout::CONTEXT);
+        self.asm.load(RCX, Mem::base(R11, offset_of!(Context, tsc) as i32));
+        let unknown = self.asm.jrcxz();
+        // The counter is RCX, less the budget without what is charged ahead; NOT gives the negative less one.
+        let ahead = i32::from(self.len - self.idx);
+        self.asm.mov(R10, R15);
+        self.asm.not(R10);
+        self.asm.lea(RCX, Mem { disp: 1 - ahead, ..Mem::sum(RCX, R10) });
+        self.asm.op_reg(false, &[0x8b], RAX, RCX);
+        self.asm.rorx(RDX, RCX, 32);
+        self.asm.op_reg(false, &[0x8b], RDX, RDX);
+        let done = self.asm.skip();
+        self.asm.land(unknown);
+        self.slow(site);
+        self.asm.land(done);
         Ok(())
     }
 

@@ -50,19 +50,37 @@ const ONCE_WRONG: &[(&str, &[u8])] = &[
     ),
 ];
 
+/// Runs `code` at the guest's beginning on both.
+fn compare_code(what: &str, code: &[u8]) {
+    let mut translator = Translator::eager(64).expect("a host that can translate");
+    let (mut left, mut right) = (Guest::new(1), Guest::new(1));
+    left.begin_with(code);
+    right.begin_with(code);
+    let until = InsnCount(20);
+    Interpreter::new().run(&mut left.cpu, &mut left.ram.memory, &mut Board::default(), until);
+    translator.run(&mut right.cpu, &mut right.ram.memory, &mut Board::default(), until);
+    assert!(left.cpu.save() == right.cpu.save(), "{what}");
+}
+
 #[test]
 fn what_once_went_wrong_does_the_same() {
-    let mut translator = Translator::eager(64).expect("a host that can translate");
     for (what, code) in ONCE_WRONG {
-        let (mut left, mut right) = (Guest::new(1), Guest::new(1));
-        left.begin_with(code);
-        right.begin_with(code);
-        translator.forget(&mut right.ram.memory);
-        let until = InsnCount(20);
-        Interpreter::new().run(&mut left.cpu, &mut left.ram.memory, &mut Board::default(), until);
-        translator.run(&mut right.cpu, &mut right.ram.memory, &mut Board::default(), until);
-        assert!(left.cpu.save() == right.cpu.save(), "{what}");
+        compare_code(what, code);
     }
+}
+
+#[test]
+fn the_time_stamp_counter_follows_what_is_added_to_it_and_who_may_read_it() {
+    #[rustfmt::skip]
+    let code = [
+        0x0f, 0x31, 0x89, 0xc3, // RDTSC; MOV EBX, EAX
+        0xb9, 0x3b, 0x00, 0x00, 0x00, 0xb8, 0x78, 0x56, 0x34, 0x12, 0xba, 0xf0, 0xff, 0xff, 0xff, // IA32_TSC_ADJUST
+        0x0f, 0x30, 0x0f, 0x31, // WRMSR; RDTSC
+        0x89, 0xc6, 0x89, 0xd7, // MOV ESI, EAX; MOV EDI, EDX
+        0x0f, 0x20, 0xe0, 0x48, 0x83, 0xc8, 0x04, 0x0f, 0x22, 0xe0, // MOV RAX, CR4; OR RAX, 4; MOV CR4, RAX
+        0x0f, 0x31, 0xeb, 0xfe, // RDTSC; JMP to itself
+    ];
+    compare_code("RDTSC", &code);
 }
 
 #[test]
