@@ -49,6 +49,16 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// Whether this host can run translated code.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn supported() -> Result<(), HostError> {
+        Host::detect()?;
+        CodeBuffer::new(LEAST_CODE_BYTES, 1)?;
+        Ok(())
+    }
+
     /// With nothing but the shared code.
     ///
     /// # Errors

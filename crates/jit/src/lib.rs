@@ -48,6 +48,14 @@ impl Translator {
         Self::with_policy(Policy::default())
     }
 
+    /// Whether [`Self::new`] succeeds here, without the cost of it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn supported() -> Result<(), HostError> {
+        Cache::supported()
+    }
+
     /// With a policy of one's own, for tests and measurements.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ impl EngineKind {
 
     /// The fastest that this host can run.
     pub fn fastest() -> Self {
-        if EngineKind::Translator.engine().is_ok() { EngineKind::Translator } else { EngineKind::Interpreter }
+        if Translator::supported().is_ok() { EngineKind::Translator } else { EngineKind::Interpreter }
     }
 
     /// A new one.

@@ -21,7 +21,7 @@ const LAST_PART: u64 = 10;
 /// What the last packing takes at most, in nanoseconds: more than it is expected to.
 const MOST_LAST_NS: u64 = 400_000_000;
 /// For longer the log need not wait.
-const MOST_PACKING_NS: u64 = 20_000_000;
+pub const MOST_PACKING_NS: u64 = 20_000_000;
 
 /// Processor time of this thread so far, in nanoseconds.
 pub fn thread_ns() -> u64 {

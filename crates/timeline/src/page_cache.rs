@@ -17,7 +17,7 @@ use crate::recording::Recording;
 use crate::store::StoreError;
 
 /// Blocks of pages that are kept: 64 MiB.
-const BLOCKS_KEPT: usize = 256;
+const BLOCKS_KEPT: usize = 1024;
 /// Threads that unpack blocks.
 const MOST_THREADS: usize = 4;
 /// Fewer blocks than these are not worth starting threads for.

@@ -14,13 +14,13 @@ use crate::price::Price;
 /// Steps between checkpoints at first: about a twentieth of a second of running.
 const FIRST_INTERVAL: u64 = 32_000_000;
 /// One part in this many of the guest's processor time may go into checkpoints.
-const SHARE: u64 = 40;
+const SHARE: u64 = 20;
 /// The most that is saved up, in nanoseconds of checkpoints.
 const MOST_SAVED_NS: i64 = 50_000_000;
 /// What a checkpoint costs at least: the state without RAM, and the write tags that the TLBs lose.
 const CHECKPOINT_NS: u64 = 200_000;
 /// The most that is owed for what was done already, in nanoseconds: what goes beyond is forgiven, so that whatever happened, packing
-/// goes on after a second or so of the guest's time.
+/// goes on after half a second or so of the guest's time.
 const MOST_DEBT_NS: i64 = 25_000_000;
 
 /// The most bytes beside RAM of checkpoints that wait to be packed, for a guest of any size.
@@ -56,6 +56,8 @@ pub enum Decision {
     Take,
     /// It is due, but would not fit.
     NoRoom,
+    /// It is due, but too much waits in memory: that is packed now, on credit.
+    Crowded,
 }
 
 /// Decides about checkpoints.
@@ -177,12 +179,16 @@ impl Policy {
         interval.saturating_mul(1 << (allowance / left.max(1)).ilog2().min(32))
     }
 
-    /// Whether a checkpoint with so many pages may be noted now.
-    fn may_note(&self, pages: u64, usage: Usage) -> bool {
-        let owed_ns = self.owed_ns(usage).saturating_add(CHECKPOINT_NS as i64);
+    /// Whether so much is owed that there are no checkpoints.
+    fn owes_too_much(&self, usage: Usage) -> bool {
+        self.owed_ns(usage).saturating_add(CHECKPOINT_NS as i64) > MOST_OWED_NS
+    }
+
+    /// Whether with a checkpoint of so many pages more would wait in memory than may.
+    fn is_crowded(&self, pages: u64, usage: Usage) -> bool {
         // However many they are, when little waits it is their turn.
         let expected = pages.saturating_mul(EXPECTED_PAGE_BYTES).min(self.put_off_bytes / 2);
-        self.at_any_price || owed_ns <= MOST_OWED_NS && !self.is_too_much(usage.put_off_bytes.saturating_add(expected))
+        self.is_too_much(usage.put_off_bytes.saturating_add(expected))
     }
 
     /// Whether there is room for one with so many pages, behind those that wait.
@@ -199,8 +205,12 @@ impl Policy {
 
     /// Whether one is due, `insns` after the last, if `pages` may have changed since then.
     pub fn decide(&self, insns: u64, pages: u64, usage: Usage) -> Decision {
-        if insns < self.interval || !self.may_note(pages, usage) {
+        if insns < self.interval || !self.at_any_price && self.owes_too_much(usage) {
             return Decision::Wait;
+        }
+        if !self.at_any_price && self.is_crowded(pages, usage) {
+            // What it takes is paid off before there is another on credit.
+            return if self.credit_ns >= -OWED_STEP_NS { Decision::Crowded } else { Decision::Wait };
         }
         let (allowance, left) = self.left(usage);
         if !self.has_room(pages, usage) {
@@ -319,17 +329,31 @@ mod tests {
         let decide =
             |policy: &Policy, put_off_bytes| policy.decide(FIRST_INTERVAL, 0, Usage { put_off_bytes, ..ROOMY });
         assert_eq!(decide(&policy, MOST_PUT_OFF_BYTES), Decision::Take);
-        assert_eq!(decide(&policy, MOST_PUT_OFF_BYTES + 1), Decision::Wait);
+        assert_eq!(decide(&policy, MOST_PUT_OFF_BYTES + 1), Decision::Crowded);
         assert!(policy.is_too_much(MOST_PUT_OFF_BYTES + 1));
         let many = |put_off_bytes| policy.decide(FIRST_INTERVAL, 1 << 17, Usage { put_off_bytes, ..ROOMY });
         assert_eq!(many(MOST_PUT_OFF_BYTES / 2), Decision::Take);
         assert_eq!(
             many(MOST_PUT_OFF_BYTES / 2 + 1),
-            Decision::Wait,
+            Decision::Crowded,
             "the guest may change them before they are packed"
         );
         let small = policy.with_ram(64 << 20);
-        assert_eq!(decide(&small, (32 << 20) + 1), Decision::Wait);
+        assert_eq!(decide(&small, (32 << 20) + 1), Decision::Crowded);
+    }
+
+    #[test]
+    fn what_waits_is_packed_on_credit_when_it_stands_in_the_way() {
+        // A recording stood at such a place for 2.2 G steps: just too little waited to be packed at any price.
+        let mut policy = Policy::new(1 << 30).with_discount(8);
+        let usage = Usage { put_off_bytes: MOST_PUT_OFF_BYTES - (800 << 10), waiting_pages: 17_807, ..ROOMY };
+        policy.pay(3_900_000);
+        assert_eq!(policy.decide(3 * FIRST_INTERVAL, 707, usage), Decision::Crowded);
+        // What that cost has to be paid off first.
+        policy.pay(10_000_000);
+        assert_eq!(policy.decide(3 * FIRST_INTERVAL, 707, usage), Decision::Wait);
+        policy.earn(4_000_000 * SHARE);
+        assert_eq!(policy.decide(3 * FIRST_INTERVAL, 707, usage), Decision::Crowded);
     }
 
     /// As it was when a recording of a guest with much to pack had no more checkpoints: its file was thinned out again and again.

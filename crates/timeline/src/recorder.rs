@@ -6,7 +6,7 @@ use machine::ram::RamError;
 use machine::{EngineKind, Input, LentRam, Machine, MachineConfig};
 
 use crate::Position;
-use crate::account::Account;
+use crate::account::{Account, MOST_PACKING_NS};
 use crate::encoder::{Checkpoint, Encoder};
 use crate::format::PAGE_BYTES;
 use crate::format::log::{Event, EventKind};
@@ -257,6 +257,7 @@ impl Recorder {
             Decision::Wait => {}
             Decision::Take => self.checkpoint(machine),
             Decision::NoRoom => self.make_room(),
+            Decision::Crowded => self.worker.give(Job::MayPack(MOST_PACKING_NS)),
         }
     }
 

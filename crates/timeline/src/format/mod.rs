@@ -66,7 +66,7 @@ pub const MAX_BLOCK_BYTES: usize = 64 << 20;
 /// Bytes in a page.
 pub const PAGE_BYTES: usize = 4096;
 /// Pages in a full block of pages.
-pub const PAGES_PER_BLOCK: usize = 64;
+pub const PAGES_PER_BLOCK: usize = 16;
 
 /// What is wrong with bytes that should be part of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
