@@ -97,7 +97,8 @@ impl Encoder {
 
     /// Begins to thin out the checkpoints, because there is no room for the next.
     pub fn make_room(&mut self) {
-        if self.thinner.begin(&self.writer, &self.saved, self.next_number) {
+        // A state may have been packed in part: what it needs stays, too.
+        if self.thinner.begin(&self.writer, &self.saved, &self.changes, self.next_number) {
             // What goes must not be used again.
             let thinner = &self.thinner;
             self.numbers.retain(|_, number| thinner.keeps(*number));

@@ -46,9 +46,11 @@ pub struct Rewriting {
 }
 
 impl Rewriting {
-    /// Begins a file in `new` by `plan`; pages numbered from `horizon` on come later.
-    pub fn new(new: Writer, plan: Plan, horizon: u64) -> Self {
-        let numbers = plan.saved.iter().flat_map(|saved| &saved.changes).map(|&(_, number)| number);
+    /// Begins a file in `new` by `plan`; pages numbered from `horizon` on come later, and those of the `pending` changes are needed
+    /// as well.
+    pub fn new(new: Writer, plan: Plan, pending: &[(u64, u64)], horizon: u64) -> Self {
+        let changes = plan.saved.iter().flat_map(|saved| &saved.changes).chain(pending);
+        let numbers = changes.map(|&(_, number)| number);
         let mut live: Vec<u64> = numbers.filter(|&number| number != 0).collect();
         live.sort_unstable();
         live.dedup();

@@ -52,8 +52,9 @@ impl Thinner {
         self.usage(writer).is_some_and(|(allowance, used)| used >= allowance - allowance / 8)
     }
 
-    /// Begins, if it is not being done already and helps; says whether it began.
-    pub fn begin(&mut self, writer: &Writer, saved: &[Saved], next_number: u64) -> bool {
+    /// Begins, if it is not being done already and helps; says whether it began. `pending` are changes of the checkpoint that comes
+    /// next.
+    pub fn begin(&mut self, writer: &Writer, saved: &[Saved], pending: &[(u64, u64)], next_number: u64) -> bool {
         let Some((allowance, used)) = self.usage(writer) else { return false };
         if self.rewriting.is_some() || self.has_failed || used <= allowance / 2 {
             return false;
@@ -74,7 +75,7 @@ impl Thinner {
             return false;
         };
         self.interval = self.interval.max(plan.interval);
-        self.rewriting = Some(Rewriting::new(new, plan, next_number));
+        self.rewriting = Some(Rewriting::new(new, plan, pending, next_number));
         true
     }
 
