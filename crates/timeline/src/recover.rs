@@ -51,6 +51,11 @@ impl Replayer {
         }
     }
 
+    /// How many blocks are known to be damaged.
+    pub(crate) fn damaged_blocks(&self) -> usize {
+        self.damaged.len()
+    }
+
     /// After `error`: goes to `to` another way, if the error was that pages are damaged and there is one.
     ///
     /// # Errors

@@ -23,8 +23,11 @@ impl Replayer {
         loop {
             // What comes to the watcher comes before it, so nothing is shown twice.
             let mut reached = self.instant();
+            let known = self.damaged_blocks();
             let result = self.run_watched(target, watch, &mut |replayer| reached = replayer.instant());
             match result {
+                // What is in no block at all cannot be left out: another way would meet it again.
+                Err(error) if self.damaged_blocks() == known => return Err(error),
                 Err(error) => self.mend(error, reached)?,
                 control => return control,
             }
