@@ -198,6 +198,10 @@ fn verify_names_each_damaged_file_of_a_tree() {
     let tree = Tree::new();
     let kernel = scribbler(u32::MAX);
     let (child, socket) = tree.session(&kernel, &["--record", "run"]);
+    // Until the guest has written to some pages.
+    while ctl(&socket, &["status"])["insns"].as_u64() < Some(1_000_000) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     ctl(&socket, &["snapshot", "taken"]);
     quit(child, &socket);
     let verify = |name: &str| Program::new(&["verify", &tree.node(name), "--json"]).run();
