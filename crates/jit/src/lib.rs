@@ -14,6 +14,7 @@ mod known;
 mod layout;
 mod policy;
 mod site;
+mod strings;
 mod table;
 mod thunks;
 mod translate;

@@ -6,6 +6,7 @@ use crate::far::{self, Otherwise};
 use crate::known::RETURNS;
 use crate::layout::{self, Context, PLACES, Place, gpr_offset, leave};
 use crate::site;
+use crate::strings::{self, StringThunks};
 use std::mem::offset_of;
 use x86::memory::tlb::DATA_VIEWS;
 
@@ -26,6 +27,8 @@ pub struct Thunks {
     pub renew_fall: [u32; DATA_VIEWS],
     /// For each data view, see [`far::renew_return`].
     pub renew_return: [u32; DATA_VIEWS],
+    /// REP MOVS and STOS.
+    pub strings: StringThunks,
 }
 
 const CALLEE_SAVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -77,6 +80,7 @@ pub fn emit(asm: &mut Asm) -> Thunks {
         thunks.renew_return[view] = asm.here();
         far::renew_return(asm, view as u8, slow);
     }
+    thunks.strings = strings::emit(asm, slow);
     thunks
 }
 

@@ -170,7 +170,7 @@ impl<'a> Emitter<'a> {
             self.misses.truncate(misses);
             self.call_interpreter();
         }
-        if done.is_err() || !keeps_scratch(self.item.insn.mnemonic()) {
+        if done.is_err() || !keeps_scratch(&self.item.insn) {
             self.forget_all();
         }
         // Behind a jump nothing goes on.
@@ -198,6 +198,7 @@ impl<'a> Emitter<'a> {
             Rdtsc => self.time_stamp(),
             Jmp | Call | Ret => self.jump(),
             _ if self.item.insn.is_jcc_short_or_near() => self.conditional_jump(),
+            _ if self.item.insn.is_string_instruction() => self.string(),
             _ if super::vector::is_native(&self.item) => self.vector(),
             _ => self.plain(),
         }
@@ -233,7 +234,9 @@ fn jumps(insn: &Instruction) -> bool {
 }
 
 /// False for instructions whose host code does more to scratch registers than is kept account of.
-fn keeps_scratch(mnemonic: Mnemonic) -> bool {
+fn keeps_scratch(insn: &Instruction) -> bool {
     use Mnemonic::*;
-    !matches!(mnemonic, Div | Idiv | Bsf | Bsr | Cli | Sti | Pushfq | Swapgs | Rdtsc | Jmp | Call | Ret)
+    let mnemonic = insn.mnemonic();
+    !insn.is_string_instruction()
+        && !matches!(mnemonic, Div | Idiv | Bsf | Bsr | Cli | Sti | Pushfq | Swapgs | Rdtsc | Jmp | Call | Ret)
 }

@@ -20,6 +20,7 @@ mod scratch;
 mod shifts;
 mod spans;
 mod stack;
+mod strings;
 mod system;
 mod values;
 mod vector;

@@ -9,6 +9,7 @@ mod board;
 mod crossing;
 mod links;
 mod program;
+mod strings;
 
 use board::Board;
 use jit::Translator;
