@@ -6,7 +6,7 @@
 
 use crate::asm::{Asm, Mem, R10, R11, RCX, RSP, ShortJump};
 use crate::block::KEY_BIAS;
-use crate::known::{JUMP_MASK_AT, JUMPS_AT, epoch_at, log_at, returns_at};
+use crate::known::{JUMP_MASK_AT, JUMPS_AT, MIX, SET_SHIFT, epoch_at, log_at, returns_at};
 use crate::layout::{self, leave};
 
 /// Looks the target in R10 up among the fast tags for fetches of code with data view `view`: a jump to where
@@ -112,14 +112,21 @@ fn find(asm: &mut Asm, view: u8, otherwise: Otherwise) {
     asm.land(fetched);
     physical(asm, view);
     asm.lea_code(R10, JUMP_MASK_AT);
-    asm.pext(RCX, R11, Mem::base(R10, 0));
+    asm.rorx(RCX, R11, MIX);
+    asm.lea(RCX, Mem::sum(RCX, R11));
+    asm.pext(RCX, RCX, Mem::base(R10, 0));
+    asm.rorx(RCX, RCX, 64 - SET_SHIFT);
     asm.lea_code(R10, JUMPS_AT);
-    asm.lea(R10, Mem { index: Some((RCX, 3)), ..Mem::base(R10, 0) });
-    asm.lea(R10, Mem { index: Some((RCX, 3)), ..Mem::base(R10, 0) });
-    asm.load(RCX, Mem::base(R10, 0));
+    asm.lea(R10, Mem::sum(R10, RCX));
     let bias = i32::from(view) + KEY_BIAS as i32;
-    asm.lea(RCX, Mem { base: Some(RCX), index: Some((R11, 2)), disp: bias, gs: false });
-    let known = asm.jrcxz();
+    let ask = |asm: &mut Asm| {
+        asm.load(RCX, Mem::base(R10, 0));
+        asm.lea(RCX, Mem { base: Some(RCX), index: Some((R11, 2)), disp: bias, gs: false });
+        asm.jrcxz()
+    };
+    let first = ask(asm);
+    asm.lea(R10, Mem::base(R10, 16));
+    let second = ask(asm);
     asm.land_long(unfetched);
     match otherwise {
         Otherwise::Site(slow) => {
@@ -133,7 +140,8 @@ fn find(asm: &mut Asm, view: u8, otherwise: Otherwise) {
             asm.jmp(exit);
         }
     }
-    asm.land(known);
+    asm.land(first);
+    asm.land(second);
     asm.load(R10, Mem::base(R10, 8));
     asm.load(R11, layout::RIP);
     asm.store(Mem::base(R11, 8), R10);

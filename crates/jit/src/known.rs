@@ -13,8 +13,15 @@
 use crate::layout::fetch_of;
 use x86::memory::tlb::{DATA_VIEWS, VIEWS};
 
-/// Entries of the jump cache; its index is the low 15 bits of a physical address.
+/// Entries of the jump cache, in sets of two: jumps to two targets that fall together do not take each other's away, over
+/// and over, before what they lead to is known to the jumps themselves.
 pub const JUMPS: usize = 1 << 15;
+const SETS: usize = JUMPS / 2;
+/// Bytes of a set: 1 << this.
+pub const SET_SHIFT: u8 = 5;
+/// The index of a set is made of the low bits of a physical address and itself shifted by that: many targets are at multiples
+/// of 16.
+pub const MIX: u8 = 8;
 /// Entries of a return cache; its index is the low bits of a linear address.
 pub const RETURNS: usize = 1 << 13;
 /// Places of a log: a return cache is emptied place by place if fewer were filled. (The place of the 256th is the number
@@ -35,7 +42,7 @@ const LOGS_AT: i32 = RETURNS_AT - (DATA_VIEWS * LOG_BYTES) as i32;
 const LOG_BYTES: usize = 8 * (1 + LOG) + 56;
 /// The same of the epochs, one a view for fetches.
 const EPOCHS_AT: i32 = LOGS_AT - 64;
-/// The same of the mask of the bits that index the jump cache.
+/// The same of the mask of the bits that index the sets of the jump cache.
 pub const JUMP_MASK_AT: i32 = EPOCHS_AT + 8 * FETCHES as i32;
 /// An epoch is a number of 16 bits in the upper bits of a word, where adding it to the address of a page loses nothing.
 const EPOCH: u64 = 1 << 48;
@@ -91,31 +98,36 @@ impl Known {
         self.code.wrapping_offset(offset as isize).cast()
     }
 
-    fn jump(&self, address: u64) -> (*mut u64, *mut u64) {
-        let at = self.word(JUMPS_AT + (ENTRY * (address as usize % JUMPS)) as i32);
-        (at, at.wrapping_add(1))
+    /// The jump cache's set for a physical address: keys, negated, and code.
+    fn set(&self, address: u64) -> *mut [[u64; 2]; 2] {
+        let index = address.wrapping_add(address >> MIX) as usize % SETS;
+        self.word(JUMPS_AT + (index << SET_SHIFT) as i32).cast()
     }
 
     /// Puts code at address `target` into the jump cache.
     pub fn set_jump(&self, address: u64, key: u64, target: u64) {
-        let (at, code) = self.jump(address);
-        // SAFETY: both lie within the jump cache, see `before`.
-        unsafe { (*at, *code) = (key.wrapping_neg(), target) };
+        // SAFETY: it lies within the jump cache, see `before`; an entry is two words.
+        let set = unsafe { &mut *self.set(address) };
+        let entry = [key.wrapping_neg(), target];
+        match set.iter_mut().find(|[found, _]| *found == entry[0]) {
+            Some(there) => *there = entry,
+            None => *set = [entry, set[0]],
+        }
     }
 
     /// The address of the code that the jump cache has for `key`.
     pub fn jump_to(&self, address: u64, key: u64) -> Option<u64> {
-        let (at, code) = self.jump(address);
         // SAFETY: as above.
-        let (found, target) = unsafe { (*at, *code) };
-        (found == key.wrapping_neg()).then_some(target)
+        let set = unsafe { &*self.set(address) };
+        set.iter().find(|[found, _]| *found == key.wrapping_neg()).map(|&[_, target]| target)
     }
 
     /// Takes `key` out of the jump cache.
     pub fn clear_jump(&self, address: u64, key: u64) {
-        if self.jump_to(address, key).is_some() {
-            // SAFETY: as above.
-            unsafe { *self.jump(address).0 = 0 };
+        // SAFETY: as above.
+        let set = unsafe { &mut *self.set(address) };
+        for entry in set.iter_mut().filter(|[found, _]| *found == key.wrapping_neg()) {
+            entry[0] = 0;
         }
     }
 
@@ -129,7 +141,7 @@ impl Known {
             unsafe { *self.word(EPOCHS_AT + 8 * fetch as i32) = EPOCH };
         }
         // SAFETY: it lies behind the epochs.
-        unsafe { *self.word(JUMP_MASK_AT) = JUMPS as u64 - 1 };
+        unsafe { *self.word(JUMP_MASK_AT) = SETS as u64 - 1 };
         self.clear_far_links(far_links);
     }
 
@@ -212,6 +224,25 @@ mod tests {
         }
         assert_eq!(get(&known, far_link_at(7)), 0, "the epochs began anew");
         assert_eq!(get(&known, epoch_at(0)), first, "the other kind of fetches has its own");
+    }
+
+    #[test]
+    fn two_targets_that_fall_together_are_both_known() {
+        let buffer = CodeBuffer::new(1 << 16, 8).expect("memory");
+        let known = buffer.known();
+        known.clear(8);
+        let first = 0x1230;
+        let others: Vec<u64> = (first + 1..).filter(|&other| known.set(other) == known.set(first)).take(2).collect();
+        let &[second, third] = &others[..] else { unreachable!("two were taken") };
+        known.set_jump(first, 1, 100);
+        known.set_jump(second, 2, 200);
+        known.set_jump(first, 1, 101);
+        assert_eq!((known.jump_to(first, 1), known.jump_to(second, 2)), (Some(101), Some(200)));
+        known.set_jump(third, 3, 300);
+        assert_eq!((known.jump_to(second, 2), known.jump_to(third, 3)), (Some(200), Some(300)));
+        assert_eq!(known.jump_to(first, 1), None);
+        known.clear_jump(second, 2);
+        assert_eq!((known.jump_to(second, 2), known.jump_to(third, 3)), (None, Some(300)));
     }
 
     #[test]

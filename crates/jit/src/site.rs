@@ -79,10 +79,11 @@ unsafe fn go_on(context: *mut Context, site: u64) -> u64 {
         context.flags = pack_flags(cpu.lazy);
         return context.code + u64::from(site.resume);
     }
-    let repeated = matches!(outcome, Ok(Flow::Next | Flow::Leave)) && env.extra_steps > 0 && as_before;
+    let repeated = matches!(outcome, Ok(Flow::Next | Flow::Leave)) && env.extra_steps > 0 && !env.leave && as_before;
     context.ran = finish(cpu, env, &site.op, outcome);
     debug_assert!(context.ran != Ran::Chained || cpu.count.0 <= context.until);
-    if env.leave || !goes_on(cpu, env, context.ran) {
+    // What the instruction asked to be looked at is looked at here and in `elsewhere`.
+    if !goes_on(cpu, env, context.ran) {
         return 0;
     }
     context.flags = pack_flags(cpu.lazy);
