@@ -241,6 +241,13 @@ impl Asm {
         self.raw(&[0xf7, 0xc0 | (to & 7) << 3 | from & 7]);
     }
 
+    /// SARX: a shift right of a signed number likewise.
+    pub fn sarx(&mut self, to: u8, from: u8, count: u8) {
+        self.writes(to);
+        self.vex(MAP_0F38, PREFIX_F3, count, to, 0, from);
+        self.raw(&[0xf7, 0xc0 | (to & 7) << 3 | from & 7]);
+    }
+
     /// SHLX: a shift left likewise.
     pub fn shlx(&mut self, to: u8, from: u8, count: u8) {
         self.writes(to);
@@ -407,6 +414,7 @@ mod tests {
         assert_eq!(text(|a| a.pdep(R10, R10, Mem::base(RSP, 156))), "pdep r10,r10,[rsp+9Ch]");
         assert_eq!(text(|a| a.not(R10)), "not r10");
         assert_eq!(text(|a| a.shrx(RCX, RCX, RSP)), "shrx rcx,rcx,rsp");
+        assert_eq!(text(|a| a.sarx(R11, RCX, R11)), "sarx r11,rcx,r11");
         assert_eq!(text(|a| a.shlx(RCX, R10, RSP)), "shlx rcx,r10,rsp");
         assert_eq!(text(|a| a.rorx(RCX, R15, 32)), "rorx rcx,r15,20h");
         assert_eq!(text(|a| a.low8(RCX, R11)), "movzx ecx,r11b");

@@ -14,7 +14,7 @@ use x86::interp::Ran;
 use x86::memory::tlb::{DATA_VIEWS, FastFetch, FastTables, FastView};
 use x86::segment::Segment;
 use x86::system::msr::Msrs;
-use x86::vcpu::cr;
+use x86::vcpu::{Mode, cr};
 use x86::vector::state::VectorState;
 
 /// Where a guest register lies.
@@ -129,6 +129,8 @@ pub struct Context {
     pub interrupt: u64,
     /// 1 if the guest's vector registers may be used natively, see [`vectors_usable`]; else 0.
     pub vectors_usable: u64,
+    /// 0 if CR4.SMAP is set, so that RFLAGS.AC decides about the view of ring 0.
+    pub no_smap: u64,
     /// 1 if they were in the host's when the run of translated code was interrupted.
     pub vectors_loaded: u64,
     /// What became of the instruction that ended the run of translated code.
@@ -141,6 +143,11 @@ pub fn vectors_usable(cpu: &Vcpu) -> bool {
     const MASKS: u32 = 0x1f80;
     let enabled = cpu.cr0 & (cr::CR0_EM | cr::CR0_TS) == 0 && cpu.cr4 & cr::CR4_OSFXSR != 0;
     enabled && cpu.vector.mxcsr & MASKS == MASKS
+}
+
+/// See [`Context::no_smap`].
+pub fn no_smap(cpu: &Vcpu) -> u64 {
+    u64::from(cpu.cr4 & cr::CR4_SMAP == 0)
 }
 
 /// [`Context::tsc`]: from this and the budget follows what RDTSC gives. 0 if it faults or is not so simple.
@@ -162,6 +169,14 @@ pub const SYSTEM_FLAGS_OFFSET: i32 = offset_of!(Vcpu, rflags_system) as i32;
 
 /// Offset of IA32_KERNEL_GS_BASE in [`Vcpu`].
 pub const KERNEL_GS_BASE_OFFSET: i32 = (offset_of!(Vcpu, msrs) + offset_of!(Msrs, kernel_gs_base)) as i32;
+
+/// Offset of the current data view in [`Vcpu`].
+pub const VIEW_OFFSET: i32 = (offset_of!(Vcpu, mode) + offset_of!(Mode, view)) as i32;
+
+/// Offset of a segment's selector in [`Vcpu`].
+pub const fn selector_offset(segment: u8) -> i32 {
+    (offset_of!(Vcpu, seg) + size_of::<Segment>() * segment as usize + offset_of!(Segment, selector)) as i32
+}
 
 /// Offset of a guest register in [`Vcpu`].
 pub const fn gpr_offset(register: u8) -> i32 {

@@ -4,7 +4,7 @@
 
 use crate::block::key;
 use crate::cache::runs;
-use crate::layout::{BUDGET_BIAS, Context, vectors_usable, visible_tsc};
+use crate::layout::{BUDGET_BIAS, Context, no_smap, vectors_usable, visible_tsc};
 use x86::fault::Flow;
 use x86::flags::{self, LazyFlags};
 use x86::interp::{Ran, finish, goes_on};
@@ -73,6 +73,7 @@ unsafe fn go_on(context: *mut Context, site: u64) -> u64 {
     env.extra_steps = 0;
     let outcome = (site.op.exec)(cpu, env, &site.op);
     context.vectors_usable = u64::from(vectors_usable(cpu));
+    context.no_smap = no_smap(cpu);
     context.tsc = visible_tsc(cpu, context.board_tsc);
     let as_before = cpu.mode.view == site.view && context.vectors_usable >= context.vectors_loaded;
     if outcome == Ok(Flow::Next) && !env.leave && as_before && site.resume != 0 {

@@ -3,7 +3,7 @@
 
 use super::{Cache, RECENT};
 use crate::known::FETCHES;
-use crate::layout::{BUDGET_BIAS, Context, leave, vectors_usable, visible_tsc};
+use crate::layout::{BUDGET_BIAS, Context, leave, no_smap, vectors_usable, visible_tsc};
 use crate::site::{pack_flags, unpack_flags};
 use std::ptr::{from_mut, null, null_mut};
 use x86::interp::Ran;
@@ -79,6 +79,7 @@ impl Cache {
             site_count: 0,
             interrupt: u64::from(env.interrupt),
             vectors_usable: u64::from(vectors_usable(cpu)),
+            no_smap: no_smap(cpu),
             vectors_loaded: 0,
             until: cpu.count.0 + left,
             board_tsc,

@@ -5,9 +5,10 @@ use super::memory::Access;
 use super::names::register;
 use super::plain::{Use, any_live, bare, set_memory};
 use super::{Emitted, Untranslated, liveness};
-use crate::asm::{R10, RAX, RCX};
+use crate::asm::{Mem, R10, R11, RAX, RCX};
 use crate::layout::{PLACES, Place};
 use iced_x86::{Code, Mnemonic, OpKind, RflagsBits};
+use x86::op::AddressMode;
 
 impl Emitter<'_> {
     /// BT, BTS, BTR, BTC; BSF, BSR.
@@ -19,11 +20,53 @@ impl Emitter<'_> {
         // A bit number in a register reaches beyond the operand in memory.
         let far = insn.op0_kind() == OpKind::Memory && insn.op1_kind() == OpKind::Register;
         let open = RflagsBits::OF | RflagsBits::SF | RflagsBits::AF | RflagsBits::PF;
-        if far || (any_live(self.live, open) && !self.at.host.bit_tests_keep_flags) {
+        if any_live(self.live, open) && !self.at.host.bit_tests_keep_flags {
             return Err(Untranslated);
+        }
+        if far {
+            return self.far_bit();
         }
         let how = if insn.mnemonic() == Mnemonic::Bt { Use::Read } else { Use::Change };
         self.renamed(&insn, [how, Use::Read])
+    }
+
+    /// The bit of a string of bits in memory: the operand that has it, and then its number in that.
+    fn far_bit(&mut self) -> Emitted {
+        let insn = self.item.insn;
+        let bytes = insn.op1_register().size();
+        if bytes < 4 || self.item.op.amode == AddressMode::Truncated64 {
+            return Err(Untranslated);
+        }
+        let (wide, guest) = (bytes == 8, insn.op1_register().number() as u8);
+        let site = self.site();
+        let address = self.address()?;
+        let mut number = self.gpr_read(guest, RCX);
+        if !wide {
+            // MOVSXD: the number is signed.
+            self.asm.op_reg(true, &[0x63], RCX, number);
+            number = RCX;
+        } else if number == R11 {
+            self.asm.mov(RCX, number);
+            number = RCX;
+        }
+        self.asm.constant(R11, if wide { 6 } else { 5 });
+        self.asm.sarx(R11, number, R11);
+        self.asm.lea(R10, Mem { index: Some((R11, bytes.trailing_zeros() as u8)), ..Mem::base(address, 0) });
+        let (opcode, access) = match insn.mnemonic() {
+            Mnemonic::Bt => (0xa3, Access::Read),
+            Mnemonic::Bts => (0xab, Access::Write),
+            Mnemonic::Btr => (0xb3, Access::Write),
+            _ => (0xbb, Access::Write),
+        };
+        self.check(R10, bytes, access, site);
+        self.asm.lea(R10, Mem::sum(R10, R11));
+        self.asm.op_mem(wide, &[0x8b], R11, Mem::base(R10, 0));
+        let number = self.gpr_read(guest, RCX);
+        self.asm.op_reg(wide, &[0x0f, opcode], number, R11);
+        if access == Access::Write {
+            self.asm.op_mem(wide, &[0x89], R11, Mem::base(R10, 0));
+        }
+        Ok(())
     }
 
     /// A source of zero leaves the destination alone, all of it; ZF tells, and the other flags are clear.

@@ -5,7 +5,14 @@ use iced_x86::{Mnemonic, OpKind, Register};
 
 /// True for instructions whose memory operand is only an address, or nothing.
 pub fn is_no_access(mnemonic: Mnemonic) -> bool {
-    matches!(mnemonic, Mnemonic::Lea | Mnemonic::Nop | Mnemonic::Reservednop | Mnemonic::Endbr32 | Mnemonic::Endbr64)
+    mnemonic == Mnemonic::Lea || does_nothing(mnemonic)
+}
+
+/// True for instructions that do nothing on this machine, which has neither caches nor write buffers.
+pub fn does_nothing(mnemonic: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(mnemonic, Nop | Reservednop | Endbr32 | Endbr64 | Lfence | Sfence | Mfence)
+        || matches!(mnemonic, Prefetch | Prefetchw | Prefetchwt1 | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2)
 }
 
 /// True if the memory operand, which is operand `i`, is written.
@@ -17,7 +24,7 @@ pub fn writes(item: &Item, i: u32) -> bool {
     if let Some(uses) = plain::uses(item.insn.mnemonic()) {
         return uses[0] != plain::Use::Read;
     }
-    !matches!(item.insn.mnemonic(), Mul | Imul | Div | Idiv | Bt | Jmp | Call)
+    !matches!(item.insn.mnemonic(), Mul | Imul | Div | Idiv | Bt | Jmp | Call | Ldmxcsr)
 }
 
 /// True if the instruction is one that has host code as a rule. (If it has none after all and a
@@ -53,10 +60,6 @@ pub fn has_host_code(item: &Item) -> bool {
                 | Jmp
                 | Call
                 | Ret
-                | Nop
-                | Endbr64
-                | Endbr32
-                | Reservednop
                 | Cdq
                 | Cdqe
                 | Cqo
@@ -75,7 +78,8 @@ pub fn has_host_code(item: &Item) -> bool {
         && item.insn.op1_kind() == OpKind::Register;
     let segment = (0..item.insn.op_count())
         .any(|i| item.insn.op_kind(i) == OpKind::Register && !has_place(item.insn.op_register(i)));
-    let common = plain::uses(mnemonic).is_some() || known() || item.insn.is_jcc_short_or_near();
+    let common =
+        plain::uses(mnemonic).is_some() || known() || does_nothing(mnemonic) || item.insn.is_jcc_short_or_near();
     item.offered && !far_bit && ((common && !segment) || vector::is_native(item))
 }
 

@@ -157,7 +157,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn give_back(&mut self, unused: i32) {
+    pub fn give_back(&mut self, unused: i32) {
         if unused > 0 {
             self.asm.lea(R15, Mem::base(R15, unused));
         }
@@ -184,7 +184,7 @@ impl Emitter<'_> {
         self.jump_by_link(at, false);
     }
 
-    fn jump_by_link(&mut self, at: GuestPhysAddr, careful: bool) {
+    pub fn jump_by_link(&mut self, at: GuestPhysAddr, careful: bool) {
         let place = self.asm.jmp_later();
         let link = self.links.add(Link { place, target: at, careful });
         self.leave(link << leave::BITS | leave::LINK);

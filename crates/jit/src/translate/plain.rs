@@ -1,6 +1,7 @@
 //! Instructions whose host code is themselves with their operands renamed.
 
 use super::emitter::Emitter;
+use super::facts::does_nothing;
 use super::memory::Access;
 use super::names::register;
 use super::scratch::{Holds, SCRATCH};
@@ -54,7 +55,7 @@ impl Emitter<'_> {
         use Mnemonic::*;
         let insn = self.item.insn;
         match insn.mnemonic() {
-            Nop | Endbr64 | Endbr32 | Reservednop => return Ok(()),
+            nothing if does_nothing(nothing) => return Ok(()),
             Cdq | Cdqe | Cqo | Cwde | Cwd | Cbw | Clc | Stc | Cmc | Sahf | Lahf => return self.encode(&insn),
             Xchg if insn.op0_kind() == OpKind::Memory => return self.exchange(),
             // What these do to the upper half of a register that keeps its value depends on the host.

@@ -1,12 +1,16 @@
-//! CLI, STI, PUSHFQ and SWAPGS of a kernel, which executes them all the time, and RDTSC.
+//! What a kernel executes all the time: CLI, STI, STAC, CLAC, PUSHFQ, SWAPGS, reading of system registers; and CLD, STD and
+//! RDTSC.
 
 use super::emitter::Emitter;
 use super::memory::Access;
 use super::{Emitted, Untranslated};
 use crate::asm::{Mem, R10, R11, R15, RAX, RCX, RDX};
 use crate::layout::{self, Context, GUEST_RSP, SYSTEM_FLAGS_OFFSET};
-use iced_x86::Mnemonic;
+use iced_x86::{Code, Mnemonic, OpKind, Register};
 use std::mem::offset_of;
+use x86::GuestPhysAddr;
+use x86::Vcpu;
+use x86::flags;
 use x86::memory::tlb::view;
 
 impl Emitter<'_> {
@@ -17,11 +21,7 @@ impl Emitter<'_> {
             // A view of ring 0: translated code never runs in rings 1 and 2.
             _ if self.at.view >= view::USER => Err(Untranslated),
             Mnemonic::Cli => {
-                self.asm.load(R11, layout::CPU);
-                self.asm.load(R10, Mem::base(R11, SYSTEM_FLAGS_OFFSET));
-                self.asm.pext(R10, R10, layout::IF_MASK);
-                self.asm.pdep(R10, R10, layout::IF_MASK);
-                self.asm.store(Mem::base(R11, SYSTEM_FLAGS_OFFSET), R10);
+                self.system_flag(layout::IF_MASK, false);
                 Ok(())
             }
             _ => self.enable_interrupts(),
@@ -41,13 +41,112 @@ impl Emitter<'_> {
         let none = self.asm.jrcxz();
         self.slow(site);
         self.asm.land(none);
+        self.system_flag(layout::IF_MASK, true);
+        Ok(())
+    }
+
+    /// Sets or clears the flag that the mask lacks, among those that are not the host's.
+    fn system_flag(&mut self, mask: Mem, set: bool) {
         self.asm.load(R11, layout::CPU);
         self.asm.load(R10, Mem::base(R11, SYSTEM_FLAGS_OFFSET));
-        self.asm.not(R10);
-        self.asm.pext(R10, R10, layout::IF_MASK);
-        self.asm.pdep(R10, R10, layout::IF_MASK);
-        self.asm.not(R10);
+        if set {
+            self.asm.not(R10);
+        }
+        self.asm.pext(R10, R10, mask);
+        self.asm.pdep(R10, R10, mask);
+        if set {
+            self.asm.not(R10);
+        }
         self.asm.store(Mem::base(R11, SYSTEM_FLAGS_OFFSET), R10);
+    }
+
+    /// The same for a flag that has no mask in the frame.
+    fn rare_flag(&mut self, flag: u64, set: bool) {
+        self.asm.constant(R10, !flag);
+        self.asm.store(layout::KEPT, R10);
+        self.system_flag(layout::KEPT, set);
+    }
+
+    /// CLD, STD.
+    pub fn direction_flag(&mut self) -> Emitted {
+        self.rare_flag(flags::DF, self.item.insn.mnemonic() == Mnemonic::Std);
+        Ok(())
+    }
+
+    /// STAC, CLAC. Where they change the view, the block ends: what follows is another view's.
+    pub fn access_flag(&mut self) -> Emitted {
+        let set = self.item.insn.mnemonic() == Mnemonic::Stac;
+        let next = usize::from(self.item.op.off) + usize::from(self.item.op.len);
+        let to = match (self.at.view, set) {
+            (view::SUPERVISOR, true) => Some(view::SUPERVISOR_AC),
+            (view::SUPERVISOR_AC, false) => Some(view::SUPERVISOR),
+            (view::SUPERVISOR, false) | (view::SUPERVISOR_AC, true) => None,
+            _ => return Err(Untranslated),
+        };
+        if to.is_some() && next >= 4096 {
+            return Err(Untranslated);
+        }
+        if to == Some(view::SUPERVISOR_AC) {
+            // Without CR4.SMAP the view stays.
+            let site = self.site();
+            self.asm.load(R11, layout::CONTEXT);
+            self.asm.load(RCX, Mem::base(R11, offset_of!(Context, no_smap) as i32));
+            let views = self.asm.jrcxz();
+            self.slow(site);
+            self.asm.land(views);
+        }
+        self.rare_flag(flags::AC, set);
+        if let Some(to) = to {
+            self.asm.constant(RCX, to.into());
+            self.asm.op_mem(false, &[0x88], RCX, Mem::base(R11, layout::VIEW_OFFSET));
+            self.give_back(i32::from(self.len - self.idx - 1));
+            self.jump_by_link(GuestPhysAddr(self.at.at.0 & !0xfff | next as u64), false);
+        }
+        Ok(())
+    }
+
+    /// True for MOV from a control register or a segment register.
+    pub fn moves_from_system(&self) -> bool {
+        let insn = &self.item.insn;
+        insn.op1_kind() == OpKind::Register
+            && (insn.op1_register().is_cr() || insn.op1_register().is_segment_register())
+    }
+
+    /// Such a MOV.
+    pub fn move_from_system(&mut self) -> Emitted {
+        let insn = self.item.insn;
+        let to = insn.op0_register();
+        if insn.op1_register().is_cr() {
+            let offset = match insn.op1_register() {
+                Register::CR0 => offset_of!(Vcpu, cr0),
+                Register::CR2 => offset_of!(Vcpu, cr2),
+                Register::CR3 => offset_of!(Vcpu, cr3),
+                Register::CR4 => offset_of!(Vcpu, cr4),
+                _ => return Err(Untranslated),
+            };
+            if self.at.view >= view::USER || insn.code() != Code::Mov_r64_cr {
+                return Err(Untranslated);
+            }
+            self.asm.load(R11, layout::CPU);
+            self.load_gpr(to.number() as u8, Mem::base(R11, offset as i32), R10);
+            return Ok(());
+        }
+        let selector = layout::selector_offset(self.item.op.r1);
+        if insn.op0_kind() == OpKind::Memory {
+            let operand = self.operand(2, Access::Write, false)?;
+            self.asm.lea(R10, operand);
+            self.asm.load(R11, layout::CPU);
+            self.asm.op_mem(false, &[0x0f, 0xb7], RCX, Mem::base(R11, selector));
+            self.asm.byte(0x66);
+            self.asm.op_mem(false, &[0x89], RCX, Mem::base(R10, 0));
+            return Ok(());
+        }
+        if to.size() == 2 {
+            return Err(Untranslated);
+        }
+        self.asm.load(R11, layout::CPU);
+        self.asm.op_mem(false, &[0x0f, 0xb7], R10, Mem::base(R11, selector));
+        self.set_gpr(to.number() as u8, R10);
         Ok(())
     }
 

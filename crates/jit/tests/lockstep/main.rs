@@ -85,6 +85,17 @@ fn the_time_stamp_counter_follows_what_is_added_to_it_and_who_may_read_it() {
 }
 
 #[test]
+fn an_exception_that_ldmxcsr_unmasks_is_raised() {
+    #[rustfmt::skip]
+    let code = [
+        0xc7, 0x44, 0x24, 0xf8, 0x00, 0x1f, 0x00, 0x00, // MOV DWORD [RSP - 8], 1F00h
+        0x0f, 0xae, 0x54, 0x24, 0xf8, // LDMXCSR [RSP - 8]
+        0x0f, 0x57, 0xc0, 0x0f, 0x5e, 0xc0, 0xeb, 0xfe, // XORPS XMM0, XMM0; DIVPS XMM0, XMM0; JMP to itself
+    ];
+    compare_code("LDMXCSR", &code);
+}
+
+#[test]
 fn random_code_does_the_same() {
     let mut translator = Translator::eager(64).expect("a host that can translate");
     let steps: u64 = (0..300).map(|seed| compare(seed, &mut translator)).sum();

@@ -127,6 +127,9 @@ fn vcpu(random: &mut Random) -> Vcpu {
     let mut cpu = Vcpu::new(model, 0, 1);
     cpu.cr0 = cr::CR0_PE | cr::CR0_PG | cr::CR0_NE | cr::CR0_ET | cr::CR0_WP;
     cpu.cr4 = cr::CR4_PAE | cr::CR4_OSFXSR | cr::CR4_OSXMMEXCPT | cr::CR4_OSXSAVE;
+    if random.below(2) == 0 {
+        cpu.cr4 |= cr::CR4_SMAP;
+    }
     cpu.cr3 = TABLES;
     cpu.efer = cr::EFER_LME | cr::EFER_LMA | cr::EFER_NXE;
     cpu.xcr0 = model.xcr0_supported();
@@ -272,7 +275,7 @@ const TWO_BYTE: &[(u8, &str)] = &[
 ];
 
 fn instruction(random: &mut Random, code: &mut Vec<u8>) {
-    match random.below(40) {
+    match random.below(42) {
         0 => {
             let n = random.below(6);
             code.extend((0..n).map(|_| random.byte()));
@@ -321,7 +324,58 @@ fn instruction(random: &mut Random, code: &mut Vec<u8>) {
             code.extend((random.below(0x2000) as u32).wrapping_sub(0x800).to_le_bytes());
         }
         18..=23 => with_modrm(random, code, TWO_BYTE, true),
+        24 => rare(random, code),
+        25 => {
+            // PCMPESTRM, PCMPESTRI, PCMPISTRM, PCMPISTRI
+            code.push(0x66);
+            code.push(0x40 | random.byte() & 13);
+            code.extend([0x0f, 0x3a, 0x60 | random.byte() & 3]);
+            modrm(random, code);
+            code.push(random.byte() & 0x7f);
+        }
         _ => with_modrm(random, code, WITH_MODRM, false),
+    }
+}
+
+/// What is mostly a kernel's: flags, control and segment registers; MXCSR, fences, prefetches; bits of a string of bits.
+fn rare(random: &mut Random, code: &mut Vec<u8>) {
+    match random.below(8) {
+        0 => code.push(0xfc | random.byte() & 1),
+        // CLAC, STAC
+        1 => code.extend([0x0f, 0x01, 0xca | random.byte() & 1]),
+        2 => code.extend([0x0f, 0x20, 0xc0 | [0, 2, 3, 4, 8][random.below(5)] << 3 | random.byte() & 7]),
+        3 => {
+            if random.below(2) == 0 {
+                code.push(0x40 | random.byte() & 13);
+            }
+            code.push(0x8c);
+            modrm(random, code);
+        }
+        4 => {
+            // MOV DWORD [RBX + 8], a value; LDMXCSR or STMXCSR [RBX + 8]
+            let value = [0x1f80, 0x9fc0, 0x7f80, 0x1f3f, 0x1_1f80, 0x1f00][random.below(6)] as u32;
+            code.extend([0xc7, 0x43, 8]);
+            code.extend(value.to_le_bytes());
+            code.extend([0x0f, 0xae, 0x53 | (random.byte() & 1) << 3, 8]);
+            // Masked again for what follows, mostly.
+            if random.below(8) > 0 {
+                code.extend([0xc7, 0x43, 8, 0x80, 0x1f, 0, 0, 0x0f, 0xae, 0x53, 8]);
+            }
+        }
+        5 => code.extend([0x0f, 0xae, 0xe8 | (random.byte() & 3) << 3]),
+        6 => {
+            code.extend([0x0f, [0x0d, 0x18][random.below(2)]]);
+            modrm(random, code);
+        }
+        _ => {
+            // MOV ECX, a number; BT, BTS, BTR or BTC [RBX], ECX or RCX
+            code.push(0xb9);
+            code.extend((random.below(4000) as u32).wrapping_sub(1000).to_le_bytes());
+            if random.below(2) == 0 {
+                code.extend([0x48, 0x63, 0xc9]);
+            }
+            code.extend([0x40 | (random.byte() & 1) << 3, 0x0f, 0xa3 | (random.byte() & 3) << 3, 0x0b]);
+        }
     }
 }
 
