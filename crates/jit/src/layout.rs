@@ -133,6 +133,8 @@ pub struct Context {
     pub no_smap: u64,
     /// 1 if they were in the host's when the run of translated code was interrupted.
     pub vectors_loaded: u64,
+    /// 1 if they must be again where it goes on.
+    pub vectors_wanted: u64,
     /// What became of the instruction that ended the run of translated code.
     pub ran: Ran,
 }

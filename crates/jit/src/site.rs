@@ -23,6 +23,8 @@ pub struct Site {
     pub ahead: u16,
     /// The data view that the block was made for.
     pub view: u8,
+    /// The block uses the host's vector registers.
+    pub vectors: bool,
 }
 
 /// The flags as translated code keeps them: OF in the low byte, LAHF's above.
@@ -75,8 +77,11 @@ unsafe fn go_on(context: *mut Context, site: u64) -> u64 {
     context.vectors_usable = u64::from(vectors_usable(cpu));
     context.no_smap = no_smap(cpu);
     context.tsc = visible_tsc(cpu, context.board_tsc);
+    // Blocks make sure of these on entry.
+    context.vectors_wanted = 0;
     let as_before = cpu.mode.view == site.view && context.vectors_usable >= context.vectors_loaded;
     if outcome == Ok(Flow::Next) && !env.leave && as_before && site.resume != 0 {
+        context.vectors_wanted = site.vectors.into();
         context.flags = pack_flags(cpu.lazy);
         return context.code + u64::from(site.resume);
     }
@@ -95,6 +100,7 @@ unsafe fn go_on(context: *mut Context, site: u64) -> u64 {
             return 0;
         }
         context.budget = BUDGET_BIAS + (context.until - cpu.count.0 - charged);
+        context.vectors_wanted = site.vectors.into();
         return context.code + u64::from(site.resume);
     }
     elsewhere(context, cpu, env).unwrap_or(0)

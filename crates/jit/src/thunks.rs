@@ -58,6 +58,9 @@ pub fn emit(asm: &mut Asm) -> Thunks {
     asm.store(layout::RESUME, RAX);
     asm.op_reg(true, &[0x85], RAX, RAX);
     let done = asm.skip_if(4);
+    asm.load(R11, layout::CONTEXT);
+    asm.load(RAX, context(offset_of!(Context, vectors_wanted)));
+    asm.store(layout::VECTORS, RAX);
     asm.jmp(restore);
     asm.land(done);
     asm.constant(RAX, leave::RAN);

@@ -81,6 +81,7 @@ impl Cache {
             vectors_usable: u64::from(vectors_usable(cpu)),
             no_smap: no_smap(cpu),
             vectors_loaded: 0,
+            vectors_wanted: 0,
             until: cpu.count.0 + left,
             board_tsc,
             tsc: visible_tsc(cpu, board_tsc),

@@ -36,6 +36,8 @@ pub struct Emitter<'a> {
     pub at: &'a Place,
     /// Instructions in the block.
     pub len: u16,
+    /// The block uses the host's vector registers.
+    vectors: bool,
     /// Offset of where the block's own jumps to its beginning lead.
     pub turn: u32,
     /// Offset of the code that leaves before the block's first instruction, having charged for it.
@@ -65,6 +67,7 @@ impl<'a> Emitter<'a> {
             asm: Asm::new(at.origin),
             at,
             len: items.len() as u16,
+            vectors: false,
             turn: 0,
             expired: 0,
             item: items[0],
@@ -89,6 +92,7 @@ impl<'a> Emitter<'a> {
     pub fn head(&mut self, vectors: bool) -> u32 {
         let word = u64::from(self.at.id) << leave::BITS | leave::EXPIRED;
         let charge = Mem::base(R15, -i32::from(self.len));
+        self.vectors = vectors;
         self.expired = self.asm.here();
         self.leave(word);
         let mut entry = None;
@@ -214,7 +218,7 @@ impl<'a> Emitter<'a> {
 
     /// The same, for code that runs when `ahead` steps of the block are charged but not done.
     pub fn site_with(&mut self, ahead: u16) -> u32 {
-        self.sites.push(Site { op: self.item.op, resume: 0, ahead, view: self.at.view });
+        self.sites.push(Site { op: self.item.op, resume: 0, ahead, view: self.at.view, vectors: self.vectors });
         self.sites.len() as u32 - 1
     }
 
