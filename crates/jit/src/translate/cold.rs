@@ -1,6 +1,7 @@
 //! The parts of a block that are seldom executed, behind its end: accesses that miss the TLB's fast tags.
 
 use super::emitter::Emitter;
+use super::scratch::{HeldGuests, Holds};
 use crate::asm::{Mem, RSP};
 use crate::layout::{PLACES, Place};
 
@@ -11,7 +12,7 @@ pub struct Miss {
     site: u32,
     /// Where the block goes on behind the instruction, and what scratch registers hold there, as (host, guest), if it is
     /// more than nothing.
-    back: Option<(u32, Vec<(u8, u8)>)>,
+    back: Option<(u32, HeldGuests)>,
 }
 
 impl Emitter<'_> {
@@ -36,11 +37,11 @@ impl Emitter<'_> {
         }
         let guests = self.held_guests();
         self.forget_all();
-        for &(host, guest) in &guests {
-            self.note(host, super::scratch::Holds::Guest(guest));
+        for (host, guest) in guests.into_iter().flatten() {
+            self.note(host, Holds::Guest(guest));
         }
         for miss in &mut self.misses[misses..] {
-            miss.back = (!guests.is_empty()).then(|| (here, guests.clone()));
+            miss.back = guests.iter().any(Option::is_some).then_some((here, guests));
         }
     }
 
@@ -51,7 +52,7 @@ impl Emitter<'_> {
             self.slow(site);
             let Some((back, guests)) = back else { continue };
             self.sites[site as usize].resume = self.asm.here();
-            for (host, guest) in guests {
+            for (host, guest) in guests.into_iter().flatten() {
                 if let Place::Slot(slot) = PLACES[usize::from(guest)] {
                     self.asm.load(host, Mem::base(RSP, slot));
                 }

@@ -38,14 +38,30 @@ pub fn uses(mnemonic: Mnemonic) -> Option<[Use; 2]> {
 
 /// Registers that hold nothing.
 pub struct Scratch {
-    free: Vec<u8>,
-    /// Guest registers, and what stands for them.
-    given: Vec<(u8, u8)>,
+    /// Those of [`SCRATCH`] that are still free.
+    free: [bool; SCRATCH.len()],
+    /// Guest registers that the others stand for.
+    given: [Option<u8>; SCRATCH.len()],
 }
 
 impl Scratch {
-    pub fn of(free: &[u8]) -> Scratch {
-        Scratch { free: free.to_vec(), given: Vec::new() }
+    pub fn of(free: impl Fn(u8) -> bool) -> Scratch {
+        Scratch { free: SCRATCH.map(free), given: [None; SCRATCH.len()] }
+    }
+
+    fn free(&self) -> impl Iterator<Item = u8> {
+        SCRATCH.into_iter().zip(self.free).filter_map(|(host, free)| free.then_some(host))
+    }
+
+    fn give(&mut self, host: u8, guest: u8) {
+        if let Some(i) = SCRATCH.iter().position(|&scratch| scratch == host) {
+            (self.free[i], self.given[i]) = (false, Some(guest));
+        }
+    }
+
+    fn given(&self, guest: u8) -> Option<u8> {
+        let i = self.given.iter().position(|&given| given == Some(guest))?;
+        Some(SCRATCH[i])
     }
 }
 
@@ -86,7 +102,7 @@ impl Emitter<'_> {
                 let access = if i < 2 && uses[i as usize] != Use::Read { Access::Write } else { Access::Read };
                 self.memory_operand(&mut host, access)?
             }
-            None => Scratch::of(&SCRATCH),
+            None => Scratch::of(|_| true),
         };
         self.register_operands(&mut host, uses, scratch)
     }
@@ -99,24 +115,25 @@ impl Emitter<'_> {
         }
         let aligned = bytes == 16 && x86::vector::sse_alignment(&self.item.insn) != 0;
         let operand = self.operand(bytes, access, aligned)?;
-        let registers = (0..host.op_count()).filter(|&i| host.op_kind(i) == OpKind::Register);
-        let registers: Vec<Register> = registers.map(|i| host.op_register(i)).collect();
-        if registers.iter().any(|&register| is_high_byte(register)) {
+        let insn = *host;
+        let registers = (0..insn.op_count()).filter(|&i| insn.op_kind(i) == OpKind::Register);
+        let registers = registers.map(|i| insn.op_register(i));
+        if registers.clone().any(is_high_byte) {
             // These cannot be named beside R8 to R15.
             self.asm.lea(RCX, operand);
             set_memory(host, Mem::base(RCX, 0));
-            return Ok(Scratch::of(&[]));
+            return Ok(Scratch::of(|_| false));
         }
         let used = [operand.base, operand.index.map(|(index, _)| index)];
-        let free: Vec<u8> = SCRATCH.into_iter().filter(|host| !used.contains(&Some(*host))).collect();
-        let in_frame = registers.iter().filter(|register| is_in_frame(**register)).count();
-        if in_frame > free.len() {
+        let scratch = Scratch::of(|host| !used.contains(&Some(host)));
+        let in_frame = registers.filter(|&register| is_in_frame(register)).count();
+        if in_frame > scratch.free().count() {
             self.asm.lea(R10, operand);
             set_memory(host, Mem::base(R10, 0));
-            return Ok(Scratch::of(&[RCX, R11]));
+            return Ok(Scratch::of(|host| host != R10));
         }
         set_memory(host, operand);
-        Ok(Scratch::of(&free))
+        Ok(scratch)
     }
 
     /// Renames the register operands of `host`, emits it, and stores what belongs in the frame.
@@ -169,13 +186,12 @@ impl Emitter<'_> {
     }
 
     fn scratch_for(&mut self, scratch: &mut Scratch, guest: u8, load: bool) -> Result<u8, Untranslated> {
-        let held = match scratch.given.iter().find(|(number, _)| *number == guest) {
-            Some(&(_, held)) => held,
+        let held = match scratch.given(guest) {
+            Some(held) => held,
             None => {
-                let there = self.held(Holds::Guest(guest)).filter(|host| scratch.free.contains(host));
-                let held = there.or_else(|| self.spare(&scratch.free)).ok_or(Untranslated)?;
-                scratch.free.retain(|&free| free != held);
-                scratch.given.push((guest, held));
+                let there = self.held(Holds::Guest(guest)).filter(|&host| scratch.free().any(|free| free == host));
+                let held = there.or_else(|| self.spare(scratch.free())).ok_or(Untranslated)?;
+                scratch.give(held, guest);
                 held
             }
         };

@@ -12,6 +12,9 @@ use iced_x86::{Instruction, OpKind};
 /// The scratch registers.
 pub const SCRATCH: [u8; 3] = [R11, R10, RCX];
 
+/// The guest registers that scratch registers hold, as (host, guest).
+pub type HeldGuests = [Option<(u8, u8)>; SCRATCH.len()];
+
 /// What a scratch register can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
@@ -68,21 +71,21 @@ impl Emitter<'_> {
     }
 
     /// The guest registers that scratch registers hold, as (host, guest).
-    pub fn held_guests(&self) -> Vec<(u8, u8)> {
+    pub fn held_guests(&self) -> HeldGuests {
         let guest = |i: usize| match self.held.in_register(i, &self.asm) {
             Some(Holds::Guest(guest)) => Some((SCRATCH[i], guest)),
             _ => None,
         };
-        (0..SCRATCH.len()).filter_map(guest).collect()
+        std::array::from_fn(guest)
     }
 
     /// The one of `free` that holds nothing, or what was used longest ago.
-    pub fn spare(&self, free: &[u8]) -> Option<u8> {
-        let age = |host: &&u8| {
-            let i = SCRATCH.iter().position(|scratch| scratch == *host)?;
+    pub fn spare(&self, free: impl Iterator<Item = u8>) -> Option<u8> {
+        let age = |host: &u8| {
+            let i = SCRATCH.iter().position(|scratch| scratch == host)?;
             self.held.in_register(i, &self.asm).map(|_| self.held.used[i])
         };
-        free.iter().min_by_key(age).copied()
+        free.min_by_key(age)
     }
 
     /// The host register that holds guest register `guest`; one that lies in the frame is brought into `scratch`.
@@ -139,8 +142,8 @@ impl Emitter<'_> {
         if let Some(host) = self.held(Holds::Way(slot)) {
             return host;
         }
-        let free: Vec<u8> = [R11, R10].into_iter().filter(|host| !taken.contains(host)).collect();
-        let host = self.spare(&free).unwrap_or(R11);
+        let free = [R11, R10].into_iter().filter(|host| !taken.contains(host));
+        let host = self.spare(free).unwrap_or(R11);
         self.asm.load(host, layout::span(slot));
         self.note(host, Holds::Way(slot));
         host

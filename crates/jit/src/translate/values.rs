@@ -1,7 +1,8 @@
 //! What is known of the values of registers within a block: which differ by constants.
 
-use super::Item;
-use iced_x86::{Code, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use super::plain::Use;
+use super::{Item, plain};
+use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 use x86::op::AddressMode;
 use x86::vcpu::{GPR_PAGE_RIP, GPR_ZERO};
 
@@ -48,6 +49,33 @@ impl Values {
         }
     }
 
+    /// Nothing is known any more of what registers hold that the instruction writes.
+    fn lose_written(&mut self, insn: &Instruction, info: &mut InstructionInfoFactory) {
+        if let Some(uses) = simple_uses(insn) {
+            for (i, how) in (0..).zip(uses) {
+                if how != Use::Read && insn.op_kind(i) == OpKind::Register {
+                    self.lose(insn.op_register(i));
+                }
+            }
+            return;
+        }
+        for used in info.info(insn).used_registers() {
+            use OpAccess::*;
+            if !matches!(used.access(), None | Read | CondRead | NoMemAccess) {
+                self.lose(used.register());
+            }
+        }
+    }
+
+    /// Nothing is known any more of what the register holds.
+    fn lose(&mut self, register: Register) {
+        let register = register.full_register();
+        if register.is_gpr64() {
+            self.of[register.number()] = Value { root: self.roots, plus: 0 };
+            self.roots += 1;
+        }
+    }
+
     /// What the registers hold behind the instruction.
     pub fn after(&mut self, item: &Item, info: &mut InstructionInfoFactory) {
         let insn = &item.insn;
@@ -74,17 +102,7 @@ impl Values {
             };
         }
         if known.is_none() {
-            for used in info.info(insn).used_registers() {
-                let written = !matches!(
-                    used.access(),
-                    OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
-                );
-                let register = used.register().full_register();
-                if written && register.is_gpr64() {
-                    self.of[register.number()] = Value { root: self.roots, plus: 0 };
-                    self.roots += 1;
-                }
-            }
+            self.lose_written(insn, info);
         }
         let moved = match insn.mnemonic() {
             Mnemonic::Push | Mnemonic::Pushfq if target != Some(RSP) && insn.stack_pointer_increment() == -8 => -8,
@@ -100,6 +118,17 @@ impl Values {
         if let Some((register, value)) = known {
             self.of[register] = value;
         }
+    }
+}
+
+/// What an instruction that names all registers it uses does with its first two operands, where that is known without asking
+/// iced-x86, which takes its time.
+fn simple_uses(insn: &Instruction) -> Option<[Use; 2]> {
+    match insn.mnemonic() {
+        _ if insn.is_jcc_short_or_near() => Some([Use::Read, Use::Read]),
+        Mnemonic::Lea => Some([Use::Write, Use::Read]),
+        Mnemonic::Cmpxchg => None,
+        mnemonic => plain::uses(mnemonic),
     }
 }
 
