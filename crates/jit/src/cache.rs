@@ -13,6 +13,7 @@ use crate::site::Site;
 use crate::table::Table;
 use crate::thunks::{self, Thunks};
 use crate::translate::{self, Translation};
+use crate::ways::Ways;
 use crossing::Crossing;
 pub use run::runs;
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub struct Cache {
     blocks: Vec<Block>,
     sites: Vec<Site>,
     links: Links,
+    ways: Ways,
     /// The blocks of each physical page.
     pages: BTreeMap<u64, Vec<u32>>,
     /// Counts how often everything was dropped.
@@ -81,6 +83,7 @@ impl Cache {
             blocks: Vec::new(),
             sites: Vec::new(),
             links: Links::default(),
+            ways: Ways::new(policy.scattered),
             pages: BTreeMap::new(),
             generation: 0,
             policy,
@@ -162,7 +165,8 @@ impl Cache {
         };
         let (sites, links) = (&mut self.sites, &mut self.links);
         let mut second = None;
-        let mut translation = env.mem.page(at).and_then(|page| translate::block(&place, page, sites, links));
+        let mut translation =
+            env.mem.page(at).and_then(|page| translate::block(&place, page, &self.ways, sites, links));
         if translation.is_none()
             && let Some(crossing) = Crossing::at(cpu, env, at)
         {
@@ -170,17 +174,19 @@ impl Cache {
             second = Some(crossing.second?);
             translation = translate::crossing(&place, &crossing.bytes, crossing.second?, sites, links);
         }
-        let Some(Translation { code, entry, len, bytes, guard }) = translation else {
+        let Some(Translation { code, entry, len, parts, guard }) = translation else {
             // Remembered, so that it is not tried again.
             self.add(Block { at, view, careful, len: 0, code: 0, guard: 0 }, None);
             return None;
         };
         self.buffer.append(&code);
-        let first_bytes = u64::from(bytes).min(4096 - at.0 % 4096);
-        let rest = second.map(|second| (second, u64::from(bytes) - first_bytes));
-        for (at, bytes) in [(at, first_bytes)].into_iter().chain(rest) {
-            if env.mem.note_code(at, bytes) {
-                cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
+        for (first, end) in parts {
+            let here = GuestPhysAddr(at.0 & !0xfff | first as u64);
+            let rest = second.filter(|_| end > 4096).map(|second| (second, end - 4096));
+            for (at, bytes) in [(here, end.min(4096) - first)].into_iter().chain(rest) {
+                if bytes > 0 && env.mem.note_code(at, bytes as u64) {
+                    cpu.tlb.forbid_fast_writes(GuestPhysAddr(at.0 & !0xfff));
+                }
             }
         }
         self.add(Block { at, view, careful, len, code: entry, guard }, second);

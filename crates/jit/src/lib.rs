@@ -18,6 +18,7 @@ mod strings;
 mod table;
 mod thunks;
 mod translate;
+mod ways;
 
 use cache::Cache;
 pub use policy::Policy;

@@ -18,13 +18,15 @@ pub struct Policy {
     pub links: usize,
     /// Jumps to other pages that may be linked, likewise.
     pub far_links: usize,
+    /// Blocks follow conditional jumps by the jumps' places instead of by where they were seen to go. For tests.
+    pub scattered: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let (cold_runs, max_block) = (4, 64);
         let (blocks, sites, links, far_links) = (1 << 17, 1 << 17, 1 << 18, 60_000);
-        Policy { cold_runs, max_block, code_bytes: 16 << 20, blocks, sites, links, far_links }
+        Policy { cold_runs, max_block, code_bytes: 16 << 20, blocks, sites, links, far_links, scattered: false }
     }
 }
 
@@ -32,6 +34,6 @@ impl Policy {
     /// All code is translated when it is first met, in blocks of at most `instructions`: slower, but what it does at the
     /// first step is done by translated code. For tests.
     pub fn eager(instructions: usize) -> Self {
-        Policy { cold_runs: 0, max_block: instructions, ..Policy::default() }
+        Policy { cold_runs: 0, max_block: instructions, scattered: true, ..Policy::default() }
     }
 }

@@ -133,7 +133,11 @@ impl Accelerator for Cache {
             return None;
         }
         let at = GuestPhysAddr(page.0 | cpu.rip & 0xfff);
-        let id = self.find(cpu, env, at)?;
+        self.ways.arrive(at);
+        let Some(id) = self.find(cpu, env, at) else {
+            self.ways.depart(at, cpu.mode.view);
+            return None;
+        };
         let block = self.blocks[id as usize];
         if u64::from(block.len) > env.until - cpu.count {
             return None;

@@ -174,7 +174,7 @@ impl<'a> Emitter<'a> {
             self.misses.truncate(misses);
             self.call_interpreter();
         }
-        if done.is_err() || !keeps_scratch(&self.item.insn) {
+        if done.is_err() || !keeps_scratch(&self.item.insn) && !self.item.follows {
             self.forget_all();
         }
         // Behind a jump nothing goes on.

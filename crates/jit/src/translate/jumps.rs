@@ -17,6 +17,10 @@ use x86::memory::tlb::DATA_VIEWS;
 impl Emitter<'_> {
     /// JMP, CALL, RET.
     pub fn jump(&mut self) -> Emitted {
+        if self.item.follows {
+            // A loop that is repeated goes on with its next turn.
+            return Ok(());
+        }
         use Code::*;
         let insn = self.item.insn;
         match insn.code() {
@@ -116,9 +120,9 @@ impl Emitter<'_> {
     pub fn conditional_jump(&mut self) -> Emitted {
         let target = self.displacement()?;
         // The lowest bit inverts a condition.
-        let condition = (self.item.insn.condition_code() as u8 - 1) ^ u8::from(self.item.again);
+        let condition = (self.item.insn.condition_code() as u8 - 1) ^ u8::from(self.item.follows);
         let last = self.idx + 1 == self.len;
-        if last && !self.at.careful && target as u64 == self.at.at.0 & 0xfff {
+        if last && !self.item.follows && !self.at.careful && target as u64 == self.at.at.0 & 0xfff {
             self.asm.jcc(condition, self.turn);
             return Ok(());
         }
@@ -133,7 +137,7 @@ impl Emitter<'_> {
             self.asm.land_long(exit.place);
             self.begin(&exit.item, exit.idx, super::liveness::ALL);
             let Ok(mut target) = self.displacement() else { unreachable!("it was looked at before") };
-            if exit.item.again {
+            if exit.item.follows {
                 target = i32::from(exit.item.op.off) + i32::from(exit.item.op.len);
             }
             let unused = i32::from(self.len - self.idx - 1);

@@ -23,6 +23,9 @@ pub fn live_after(items: &[Item]) -> Vec<u32> {
 pub fn stays(item: &Item) -> bool {
     use Mnemonic::*;
     let insn = &item.insn;
+    if insn.mnemonic() == Jmp {
+        return item.follows;
+    }
     let known = matches!(
         insn.mnemonic(),
         Mov | Movzx

@@ -1,7 +1,7 @@
 //! From a run of guest instructions to host code.
 //!
-//! A block is a straight run of instructions within a page, up to a jump that is always taken; conditional
-//! jumps leave it on the side. It is charged for as a whole on entry, and what a side exit does not execute is
+//! A block is a run of instructions within a page along the way that is expected (`run`); conditional
+//! jumps that go another way leave it on the side. It is charged for as a whole on entry, and what a side exit does not execute is
 //! given back. Each instruction becomes host code of its own, or a call of the interpreter's code for it.
 
 mod address;
@@ -16,6 +16,7 @@ mod memory;
 mod muldiv;
 mod names;
 mod plain;
+mod run;
 mod scratch;
 mod shifts;
 mod spans;
@@ -29,8 +30,10 @@ use crate::block::Links;
 use crate::host::Host;
 use crate::site::Site;
 use crate::thunks::Thunks;
+use crate::ways::Ways;
 use emitter::Emitter;
-use iced_x86::{Instruction, OpKind};
+use iced_x86::Instruction;
+use run::Run;
 use spans::Shares;
 use x86::decode::{Decoded, MAX_LEN, decode_both};
 use x86::op::Op;
@@ -68,8 +71,8 @@ pub struct Translation {
     pub entry: u32,
     /// The number of instructions.
     pub len: u16,
-    /// The number of guest bytes.
-    pub bytes: u16,
+    /// The guest bytes, counted from the page, as first bytes and those behind last ones; what crosses the page is in one.
+    pub parts: Vec<(usize, usize)>,
     /// Offset of the number that code of [`crossing`] compares its second page with; else 0.
     pub guard: u32,
 }
@@ -90,30 +93,20 @@ pub struct Item {
     pub insn: Instruction,
     /// The CPU model has it.
     pub offered: bool,
-    /// A conditional jump to the block's beginning, behind which the block begins once more.
-    pub again: bool,
-}
-
-/// Instructions of a loop that is repeated within its block at most.
-const MOST_IN_LOOP: usize = 16;
-/// How often at most, and in how many times the instructions of a block.
-const MOST_TURNS: usize = 16;
-const BLOCKS_IN_LOOP: usize = 2;
-
-/// A run of instructions, and how it ends.
-struct Run {
-    items: Vec<Item>,
-    /// Offset in the page behind the last one.
-    end: usize,
-    /// The last one always jumps.
-    jumps: bool,
+    /// A jump at whose target the block goes on.
+    pub follows: bool,
 }
 
 /// Translates the block at `place`, whose page holds `page`. `None` if its first instruction crosses the
 /// page.
-pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mut Links) -> Option<Translation> {
-    let start = (place.at.0 & 0xfff) as usize;
-    let run = decode_run(place, page, start);
+pub fn block(
+    place: &Place,
+    page: &[u8; 4096],
+    ways: &Ways,
+    sites: &mut Vec<Site>,
+    links: &mut Links,
+) -> Option<Translation> {
+    let run = run::decode(place, page, ways);
     if run.items.is_empty() {
         return None;
     }
@@ -129,7 +122,7 @@ pub fn block(place: &Place, page: &[u8; 4096], sites: &mut Vec<Site>, links: &mu
         emit(place, &run, &live, Shares::none(len), sites, links)
     });
     let (code, entry) = code.ok()?;
-    Some(Translation { code, entry, len: run.items.len() as u16, bytes: (run.end - start) as u16, guard: 0 })
+    Some(Translation { code, entry, len: run.items.len() as u16, parts: run.parts, guard: 0 })
 }
 
 /// Translates the instruction at `place` that crosses into the page whose physical address is `second`; `bytes`
@@ -145,7 +138,7 @@ pub fn crossing(
     let start = (place.at.0 & 0xfff) as usize;
     let (decoded, insn) = decode_both(bytes, start as u16, CodeSize::B64, place.model);
     let Decoded::Op { op, ends_block, .. } = decoded else { return None };
-    let item = Item { op, insn, offered: offered(place, &insn), again: false };
+    let item = Item { op, insn, offered: offered(place, &insn), follows: false };
     let end = start + usize::from(op.len);
     if end <= 4096 {
         return None;
@@ -161,57 +154,11 @@ pub fn crossing(
     }
     emitter.side_exits();
     emitter.cold_parts();
-    Some(Translation { code: emitter.asm.bytes, entry, len: 1, bytes: u16::from(op.len), guard })
+    Some(Translation { code: emitter.asm.bytes, entry, len: 1, parts: vec![(start, end)], guard })
 }
 
 fn offered(place: &Place, insn: &Instruction) -> bool {
     insn.cpuid_features().iter().all(|&feature| place.model.offers(feature))
-}
-
-fn decode_run(place: &Place, page: &[u8; 4096], start: usize) -> Run {
-    let mut run = Run { items: Vec::with_capacity(16), end: start, jumps: false };
-    let mut begins_system = false;
-    while run.items.len() < place.max_block && run.end < 4096 {
-        let (decoded, insn) = decode_both(&page[run.end..], run.end as u16, CodeSize::B64, place.model);
-        let Decoded::Op { op, starts_block, ends_block } = decoded else { break };
-        // System instructions look at the count at which their block began: each begins one.
-        if starts_block && !run.items.is_empty() {
-            break;
-        }
-        run.items.push(Item { op, insn, offered: offered(place, &insn), again: false });
-        run.end += usize::from(op.len);
-        begins_system |= starts_block;
-        if !place.careful && !begins_system && jumps_to(&op, &insn, start) && repeat(&mut run, place.max_block) {
-            break;
-        }
-        if ends_block {
-            run.jumps = true;
-            break;
-        }
-    }
-    run
-}
-
-/// True for a conditional jump to offset `start` of the page.
-fn jumps_to(op: &Op, insn: &Instruction, start: usize) -> bool {
-    insn.is_jcc_short_or_near() && insn.op0_kind() == OpKind::NearBranch64 && op.imm == start as u64
-}
-
-/// Repeats the loop that `run` consists of, so that its turns share checks and are charged for together. False if
-/// it is too long for that.
-fn repeat(run: &mut Run, max_block: usize) -> bool {
-    let body = run.items.len();
-    let turns = (BLOCKS_IN_LOOP * max_block / body).min(MOST_TURNS);
-    if body > MOST_IN_LOOP || turns < 2 || run.end >= 4096 {
-        return false;
-    }
-    for turn in 1..turns {
-        run.items[turn * body - 1].again = true;
-        run.items.extend_from_within(..body - 1);
-        let jump = Item { again: false, ..run.items[turn * body - 1] };
-        run.items.push(jump);
-    }
-    true
 }
 
 fn emit(

@@ -10,6 +10,7 @@ mod crossing;
 mod links;
 mod program;
 mod strings;
+mod ways;
 
 use board::Board;
 use jit::Translator;
