@@ -125,3 +125,12 @@ fn repeated_string_instructions_do_the_same() {
     let steps: u64 = (0..60).map(|seed| compare(seed, &mut translator)).sum();
     assert!(steps > 3_000_000, "{steps} steps: the guests ended early");
 }
+
+#[test]
+#[ignore = "takes minutes: cargo test -p jit --release -- --ignored"]
+fn many_repeated_string_instructions_do_the_same() {
+    let mut translator = Translator::eager(64).expect("a host that can translate");
+    for seed in 1000..4000 {
+        compare(seed, &mut translator);
+    }
+}
