@@ -5,6 +5,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::format::PAGE_BYTES;
 use crate::policy::{Decision, Policy, Usage};
 use crate::worker::Report;
 
@@ -29,11 +30,14 @@ pub fn thread_ns() -> u64 {
     time.tv_sec.unsigned_abs().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.unsigned_abs())
 }
 
+/// Bytes of the checkpoints behind the initial state: none before that is written.
+fn used_bytes(report: &Report) -> u64 {
+    if report.initial_bytes == 0 { 0 } else { report.checkpoint_bytes.saturating_sub(report.initial_bytes) }
+}
+
 /// What was spent, and on what.
 pub struct Account {
     policy: Policy,
-    /// Bytes of the initial state, once it is written.
-    initial_bytes: Option<u64>,
     report: Report,
     /// [`thread_ns`] up to which this thread's time is accounted for.
     here_ns: u64,
@@ -51,7 +55,7 @@ impl Account {
         // A guest that starts changes most of its pages. With a processor to spare, packing them at once disturbs it less than keeping
         // them aside until there is credit.
         let policy = if has_spare { policy.with_gift() } else { policy };
-        Account { policy, initial_bytes: None, report: Report::default(), here_ns: thread_ns(), worker_discount }
+        Account { policy, report: Report::default(), here_ns: thread_ns(), worker_discount }
     }
 
     /// This thread's time since the last call.
@@ -73,18 +77,13 @@ impl Account {
         self.policy.pay(ns);
     }
 
-    /// What the worker says, when it has nothing to do.
+    /// What the worker says. The initial state has to be, whatever it costs: it is not charged for.
     pub fn hear(&mut self, report: Report) {
         let before = std::mem::replace(&mut self.report, report);
-        if self.initial_bytes.is_none() {
-            // The initial state has to be, whatever it costs.
-            self.initial_bytes = (report.checkpoint_bytes > 0).then_some(report.checkpoint_bytes);
-            return;
-        }
         let ns = report.packing_ns.saturating_sub(before.packing_ns);
         let thinning_ns = report.thinning_ns.saturating_sub(before.thinning_ns);
         self.policy.pay(ns.saturating_add(thinning_ns) / self.worker_discount);
-        let written = |report: &Report| report.checkpoint_bytes + report.thinned_bytes;
+        let written = |report: &Report| used_bytes(report) + report.thinned_bytes;
         let bytes = written(&report).saturating_sub(written(&before));
         self.policy.learn(report.packed_pages - before.packed_pages, ns, bytes);
         self.policy.widen(report.interval);
@@ -101,10 +100,14 @@ impl Account {
     }
 
     fn usage(&self) -> Usage {
-        let initial_bytes = self.initial_bytes.unwrap_or(0);
-        let Report { checkpoint_bytes, put_off_bytes, waiting_pages, is_thinned, .. } = self.report;
-        let used_bytes = checkpoint_bytes.saturating_sub(initial_bytes);
-        Usage { initial_bytes, used_bytes, put_off_bytes, waiting_pages, is_thinned }
+        let Report { initial_pages, put_off_bytes, is_thinned, .. } = self.report;
+        let initial_bytes = match self.report.initial_bytes {
+            // What is not packed yet may be kernels and the like, which do not get smaller.
+            0 => self.report.checkpoint_bytes + initial_pages * PAGE_BYTES as u64,
+            bytes => bytes,
+        };
+        let waiting_pages = self.report.waiting_pages - initial_pages;
+        Usage { initial_bytes, used_bytes: used_bytes(&self.report), put_off_bytes, waiting_pages, is_thinned }
     }
 
     /// Processor time of the worker that may go into packing now, if that is enough to begin, in nanoseconds.

@@ -160,7 +160,7 @@ pub struct FileMaps {
     pages: u64,
     /// Changes up to each checkpoint, as far as they were read.
     changes: Vec<ChangesRecord>,
-    /// Maps at some of them: each [`KEY_STEP`]th that was passed, and the last one asked for.
+    /// Maps at some of them: each [`KEY_STEP`]th that was passed but on the first way, and the last one asked for.
     keys: BTreeMap<usize, PageMap>,
     last: usize,
 }
@@ -210,6 +210,8 @@ impl FileMaps {
             let record = recording.changes(&recording.checkpoints()[self.changes.len()])?;
             self.changes.push(record);
         }
+        // Who goes to one place only needs no others: copies share little when all pages change.
+        let is_again = !self.keys.is_empty();
         let before = self.keys.range(..=index).next_back();
         let (mut next, mut map) = match before {
             Some((key, map)) => (key + 1, map.clone()),
@@ -221,7 +223,7 @@ impl FileMaps {
                     return Err(FormatError::Content("a checkpoint has a page that the machine has not").into());
                 }
             }
-            if next.is_multiple_of(KEY_STEP) {
+            if next.is_multiple_of(KEY_STEP) && is_again {
                 self.keys.insert(next, map.clone());
             }
             next += 1;

@@ -81,7 +81,12 @@ impl PutOff {
 
     /// Whether one of them is urgent.
     pub fn is_urgent(&self) -> bool {
-        self.waiting.iter().any(|begun| begun.waiting.is_urgent)
+        self.urgent() > 0
+    }
+
+    /// How many of them are urgent.
+    pub fn urgent(&self) -> u64 {
+        self.waiting.iter().filter(|begun| begun.waiting.is_urgent).count() as u64
     }
 
     /// Bytes of memory that they take beside RAM, but for pages that [`Self::collect`] did not see yet.
@@ -92,7 +97,13 @@ impl PutOff {
 
     /// Pages that are not packed.
     pub fn pages(&self) -> u64 {
-        self.waiting.iter().map(|begun| (begun.waiting.pages.len() - begun.read) as u64).sum()
+        self.waiting.iter().map(Begun::pages).sum()
+    }
+
+    /// Those of them that belong to the state with which the recording begins.
+    pub fn initial_pages(&self) -> u64 {
+        let is_initial = |begun: &&Begun| begun.waiting.checkpoint.kind == CheckpointKind::Initial;
+        self.waiting.front().filter(is_initial).map_or(0, Begun::pages)
     }
 
     /// All pages of states that wait, some of them twice.
@@ -123,10 +134,10 @@ impl PutOff {
         self.early.clear();
     }
 
-    /// Packs as long as `goes_on` says so.
+    /// Packs as long as `goes_on` says so, and at most up to the end of the next urgent state.
     pub fn pack(&mut self, encoder: &mut Encoder, goes_on: &dyn Fn() -> bool) -> Packed {
         let mut packed = Packed::default();
-        while !self.waiting.is_empty() && !packed.is_stuck && goes_on() {
+        while !self.waiting.is_empty() && !packed.is_stuck && packed.urgent == 0 && goes_on() {
             let step = self.step(encoder);
             packed.is_stuck = step.is_stuck;
             packed.pages += step.pages;
@@ -184,6 +195,11 @@ impl PutOff {
 }
 
 impl Begun {
+    /// Pages that are not packed.
+    fn pages(&self) -> u64 {
+        (self.waiting.pages.len() - self.read) as u64
+    }
+
     /// Reads a few more of its pages into `bytes`, one after the other, and gives their indexes.
     fn next_pages(&mut self, bytes: &mut Vec<u8>) -> Vec<u64> {
         bytes.clear();
@@ -366,6 +382,22 @@ mod tests {
         let rooms = guest.ram.rooms();
         assert!((1..=5).contains(&rooms), "what was kept is used again: {rooms}");
         guest.check(4..=4);
+    }
+
+    #[test]
+    fn packing_stops_behind_what_is_urgent() {
+        let mut guest = Guest::new(&[3, 4, 5, 6]);
+        for is_urgent in [true, false] {
+            guest.run(2);
+            let state = guest.note();
+            guest.add(Waiting { is_urgent, ..state });
+        }
+        let all = guest.put_off.pages();
+        let packed = guest.put_off.pack(&mut guest.encoder, &|| true);
+        assert_eq!((packed.urgent, guest.put_off.urgent()), (1, 0));
+        assert!(packed.pages > 0 && guest.put_off.pages() == all - packed.pages && guest.put_off.pages() > 0);
+        guest.pack(usize::MAX);
+        guest.check(3..=3);
     }
 
     #[test]

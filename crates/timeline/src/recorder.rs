@@ -240,14 +240,18 @@ impl Recorder {
     pub fn poll(&mut self, machine: &mut Machine) {
         let kept = self.ram.kept_total();
         self.account.guest_ran(kept - std::mem::replace(&mut self.kept_pages, kept));
-        if self.ended || self.worker.backlog() > 0 {
+        // While the initial state is being saved, checkpoints may be noted behind it already: the longest run without any would be
+        // there. Those that are taken at any price would all be urgent, and come one after the other.
+        let is_behind = if self.account.is_at_any_price() { self.worker.backlog() } else { self.worker.queued() } > 0;
+        if self.ended || is_behind {
             return;
         }
         if let Err(error) = self.refresh() {
             self.failed = Some(error);
             return;
         }
-        if self.report.put_off_bytes > 0
+        if self.report.initial_bytes > 0
+            && self.report.put_off_bytes > 0
             && let Some(ns) = self.account.spendable_ns()
         {
             self.worker.give(Job::MayPack(ns));
@@ -321,12 +325,9 @@ impl Recorder {
         if let Some(sentence) = self.worker.no_base() {
             return Err(RecordError::NoBase(sentence));
         }
-        let is_idle = self.worker.backlog() == 0;
         let (error, mut report) = self.worker.outcome().ok_or(RecordError::Gone)?;
         report.put_off_bytes += (self.ram.kept_count() * PAGE_BYTES) as u64;
-        if is_idle {
-            self.account.hear(report);
-        }
+        self.account.hear(report);
         self.report = report;
         error.map_or(Ok(()), |error| Err(error.into()))
     }

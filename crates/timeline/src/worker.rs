@@ -78,9 +78,14 @@ pub struct Report {
     pub packing_ns: u64,
     /// Pages of checkpoints that were packed in it.
     pub packed_pages: u64,
+    /// Bytes of checkpoints and pages when the first state, with which the recording begins, was in the file; zero before.
+    /// What packing it took is not in `packing_ns` and `packed_pages`.
+    pub initial_bytes: u64,
+    /// Pages of that state which are not packed.
+    pub initial_pages: u64,
     /// Bytes in memory of states that wait to be packed.
     pub put_off_bytes: u64,
-    /// Pages of theirs that are not packed.
+    /// Pages of theirs that are not packed, those of the initial state included.
     pub waiting_pages: u64,
     /// Processor time that thinning out the file took, in nanoseconds.
     pub thinning_ns: u64,
@@ -104,6 +109,8 @@ impl Report {
 #[derive(Debug, Default)]
 struct Outcome {
     done: u64,
+    /// Urgent states that are being packed: jobs that are not done, and keep no other from being done.
+    packing: u64,
     gone: bool,
     /// The last attempt to write failed.
     error: Option<WriteError>,
@@ -169,6 +176,12 @@ impl Worker {
     pub fn backlog(&self) -> u64 {
         let outcome = self.shared.lock();
         if outcome.gone { 0 } else { self.given - outcome.done }
+    }
+
+    /// How many jobs it has not looked at yet, or waits for. Urgent states that it is packing beside others are not among them.
+    pub fn queued(&self) -> u64 {
+        let outcome = self.shared.lock();
+        if outcome.gone { 0 } else { self.given - outcome.done - outcome.packing }
     }
 
     /// Takes the error of the last attempt to write; what was done; `None` if the worker is gone.
@@ -275,10 +288,12 @@ impl Work {
         self.put_off.prepare_rooms();
         self.report.put_off_bytes = self.put_off.bytes();
         self.report.waiting_pages = self.put_off.pages();
+        self.report.initial_pages = self.put_off.initial_pages();
         self.report.look(&mut self.encoder);
         self.report.is_thinning = self.encoder.is_thinning();
         let mut outcome = shared.lock();
         outcome.done += done;
+        outcome.packing = self.put_off.urgent();
         outcome.error = result.err();
         outcome.report = self.report;
         shared.changed.notify_all();
@@ -297,8 +312,13 @@ impl Work {
     fn pack(&mut self, goes_on: &dyn Fn() -> bool) -> Packed {
         let start_ns = thread_ns();
         let packed = self.put_off.pack(&mut self.encoder, goes_on);
-        self.report.packing_ns += thread_ns() - start_ns;
-        self.report.packed_pages += packed.pages;
+        if self.report.initial_bytes > 0 {
+            self.report.packing_ns += thread_ns() - start_ns;
+            self.report.packed_pages += packed.pages;
+        } else if packed.urgent > 0 {
+            // Nothing else was packed with it: packing stops behind what is urgent.
+            self.report.initial_bytes = self.encoder.writer().checkpoint_bytes();
+        }
         packed
     }
 
