@@ -19,7 +19,7 @@ pub mod state_file;
 
 pub use assemble::Scratch;
 pub use bare_guest::BareGuest;
-pub use program::{Outcome, Program, program, scratch_file};
+pub use program::{Outcome, Program, Running, program, scratch_file};
 pub use rng::Rng;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Starts the `chronovisor` program as a user does, and holds what it printed and how it ended.
 
 use std::fs::{self, File};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,13 +54,47 @@ impl Program {
     }
 
     /// Starts it, its standard error in a pipe.
-    pub fn spawn(mut self) -> Child {
-        self.0.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("chronovisor starts")
+    pub fn spawn(mut self) -> Running {
+        Running::start(self.0.stdout(Stdio::null()).stderr(Stdio::piped()))
     }
 
     /// Starts it, nobody reading what it prints.
-    pub fn spawn_unheard(mut self) -> Child {
-        self.0.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("chronovisor starts")
+    pub fn spawn_unheard(mut self) -> Running {
+        Running::start(self.0.stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+}
+
+/// A process under way, which does not outlive the test: one that is still running when this is dropped, as when the test fails,
+/// is killed.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Starts `command`.
+    pub fn start(command: &mut Command) -> Self {
+        Running(command.spawn().expect("the program starts"))
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Either fails only for a process that has been waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -125,4 +160,22 @@ pub fn scratch_file(name: &str) -> PathBuf {
     fs::create_dir_all(&directory).expect("the target directory can be written");
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     directory.join(format!("{}-{number}-{name}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_ends_with_the_test_that_fails() {
+        let mut sleeping = Command::new("sleep");
+        let running = Running::start(sleeping.arg("1000"));
+        let process = PathBuf::from(format!("/proc/{}", running.id()));
+        assert!(process.exists());
+        let failed = std::panic::catch_unwind(move || {
+            let _running = running;
+            panic!("as a test does");
+        });
+        assert!(failed.is_err() && !process.exists());
+    }
 }

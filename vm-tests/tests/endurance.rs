@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use recording_support::{ended, json, scratch};
 use vm_tests::debian::{Debian, kernel_file};
-use vm_tests::{Program, program};
+use vm_tests::{Program, Running, program};
 
 /// What the process may take beside its guest's RAM, in KiB: see the floor in `docs/benchmarks.md`.
 const MOST_ANON_KIB: u64 = 128 << 10;
@@ -57,7 +57,7 @@ fn watch(script: &str, ticks: usize) -> Vec<Sample> {
     command.args(["run", "--memory", "128M", "--no-reboot", "--append", "console=ttyS0 panic=-1 quiet"]);
     command.arg("--kernel").arg(kernel).args(["--initrd", &initrd, "--record", &file]);
     command.arg(format!("--record-budget={BUDGET_MIB}M"));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("chronovisor starts");
+    let mut child = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
     let mut samples = Vec::new();
     for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
         let line = line.expect("the console is text");

@@ -5,25 +5,24 @@ mod recording_support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use recording_support::tree::{Tree, files_below};
 use recording_support::{ctl, ended, json, quit, scratch, times};
 use vm_tests::bare_metal::{scribbler, wide_scribbler};
-use vm_tests::{Program, Rng};
+use vm_tests::{Program, Rng, Running};
 
 /// Rounds of a guest that does not end while a test looks at it.
 const FOR_EVER: u32 = u32::MAX;
 
 /// A machine under way with a control socket.
-fn session(kernel: &Path, more: &[&str]) -> (Child, String) {
+fn session(kernel: &Path, more: &[&str]) -> (Running, String) {
     let (kernel, socket) = (kernel.to_str().expect("a plain path"), scratch("socket"));
     let options = [&["run", "--kernel", kernel, "--memory", "32M", "--control", &socket], more].concat();
     (Program::new(&options).spawn(), socket)
 }
 
-fn kill(mut child: Child) {
+fn kill(mut child: Running) {
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
 }
@@ -34,7 +33,7 @@ struct Window(Duration);
 
 impl Window {
     /// Asks the session for something and kills it at a random moment.
-    fn killed_while(&self, rng: &mut Rng, child: Child, socket: &str, command: &[&str]) {
+    fn killed_while(&self, rng: &mut Rng, child: Running, socket: &str, command: &[&str]) {
         let mut asking = Program::new(&[&["ctl", socket], command].concat()).spawn_unheard();
         std::thread::sleep(Duration::from_micros(rng.below(self.0.as_micros() as u64)));
         kill(child);

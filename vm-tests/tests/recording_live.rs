@@ -4,18 +4,18 @@ mod recording_support;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use recording_support::{ctl, ended, json, scratch};
 use vm_tests::bare_metal::{self, scribbler};
-use vm_tests::{Guest, Program};
+use vm_tests::{Guest, Program, Running};
 
 /// Rounds of a guest that does not end while a test looks at it.
 const FOR_EVER: u32 = u32::MAX;
 
 /// A machine under way with a control socket.
-fn controlled(more: &[&str]) -> (Child, String) {
+fn controlled(more: &[&str]) -> (Running, String) {
     let (kernel, socket) = (scribbler(FOR_EVER), scratch("socket"));
     let kernel = kernel.to_str().expect("a plain path");
     let options = [&["run", "--kernel", kernel, "--memory", "32M", "--control", &socket], more].concat();
@@ -160,7 +160,7 @@ fn a_snapshot_to_a_file_is_whole_or_not_there() {
     assert_eq!(std::fs::read(&taken).expect("the snapshot"), before);
     // Several at once are taken one after the other.
     let several: Vec<String> = (0..4).map(|number| scratch(&format!("{number}.cvr"))).collect();
-    let asking: Vec<Child> =
+    let asking: Vec<Running> =
         several.iter().map(|path| Program::new(&["ctl", &socket, "snapshot", path]).spawn_unheard()).collect();
     asking.into_iter().for_each(|mut asking| assert!(asking.wait().expect("it ends").success()));
     for path in &several {

@@ -3,12 +3,11 @@
 
 pub mod tree;
 
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::Value;
 use vm_tests::bare_metal::echo;
-use vm_tests::{Guest, Outcome, Program, scratch_file};
+use vm_tests::{Guest, Outcome, Program, Running, scratch_file};
 
 /// What is typed in [`recorded`].
 pub const TYPED: &str =
@@ -55,7 +54,7 @@ pub fn ctl(socket: &str, arguments: &[&str]) -> Value {
 }
 
 /// Ends a session.
-pub fn quit(mut session: Child, socket: &str) {
+pub fn quit(mut session: Running, socket: &str) {
     ctl(socket, &["quit"]);
     assert_eq!(session.wait().expect("it ends").code(), Some(10));
 }

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 
 use serde_json::Value;
-use vm_tests::Program;
+use vm_tests::{Program, Running};
 
 use super::{json, scratch};
 
@@ -66,7 +65,7 @@ impl Tree {
     }
 
     /// A machine under way that keeps it, with a control socket.
-    pub fn session(&self, kernel: &Path, more: &[&str]) -> (Child, String) {
+    pub fn session(&self, kernel: &Path, more: &[&str]) -> (Running, String) {
         let socket = scratch("socket");
         let kernel = kernel.to_str().expect("a plain path");
         let options = ["run", "--kernel", kernel, "--memory", "32M", "--tree", &self.0, "--control", &socket];
