@@ -24,7 +24,7 @@ const CHECKPOINT_NS: u64 = 200_000;
 const MOST_DEBT_NS: i64 = 25_000_000;
 
 /// The most bytes beside RAM of checkpoints that wait to be packed, for a guest of any size.
-const MOST_PUT_OFF_BYTES: u64 = 40 << 20;
+const MOST_PUT_OFF_BYTES: u64 = 32 << 20;
 /// Of the pages that are noted the guest is taken to change half before they are packed, in bytes of each.
 const EXPECTED_PAGE_BYTES: u64 = 2048;
 /// The most that may be owed when a checkpoint is noted, in nanoseconds, that for the pages of those which wait included.
