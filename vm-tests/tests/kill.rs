@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use recording_support::tree::{Tree, files_below};
-use recording_support::{ctl, ended, json, quit, scratch, times};
+use recording_support::{ctl, ended, json, quit, scratch, times, wait_until};
 use vm_tests::bare_metal::{scribbler, wide_scribbler};
 use vm_tests::{Program, Rng, Running};
 
@@ -100,9 +100,7 @@ fn killed_while_the_initial_state_is_written() {
         let (earlier, file) = (scratch("earlier.cvr"), scratch("killed.cvr"));
         let (child, socket) = session(&kernel, &["--record", &earlier]);
         // By then it has written to all of its pages.
-        while ctl(&socket, &["status"])["insns"].as_u64() < Some(60_000_000) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(&socket, 60_000_000);
         ctl(&socket, &["record", "stop"]);
         window.killed_while(&mut rng, child, &socket, &["record", "start", &file]);
         // Perhaps it had not come to it.
@@ -168,9 +166,7 @@ fn killed_while_a_snapshot_goes_to_a_file() {
     let mut taken = 0;
     for _ in 0..times {
         let (child, socket) = session(&kernel, &[]);
-        while ctl(&socket, &["status"])["insns"].as_u64() < Some(60_000_000) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(&socket, 60_000_000);
         if !Path::new(&earlier).exists() {
             ctl(&socket, &["snapshot", &earlier]);
         }

@@ -5,9 +5,8 @@ mod recording_support;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
-use recording_support::{ctl, ended, json, scratch};
+use recording_support::{ctl, ended, json, scratch, wait_until};
 use vm_tests::bare_metal::{self, scribbler};
 use vm_tests::{Guest, Program, Running};
 
@@ -124,9 +123,7 @@ fn on_a_full_disk_a_recording_in_a_tree_waits_for_room_too() {
     let tree = format!("{}/tree", disk.0);
     let (mut child, socket) = controlled(&["--tree", &tree]);
     // By then the guest has written more than there is room for.
-    while ctl(&socket, &["status"])["insns"].as_u64() < Some(40_000_000) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until(&socket, 40_000_000);
     let mut start = Program::new(&["ctl", &socket, "record", "start", "run"]).spawn_unheard();
     let mut errors = BufReader::new(child.stderr.take().expect("it is a pipe"));
     let mut line = String::new();
@@ -169,9 +166,7 @@ fn a_snapshot_to_a_file_is_whole_or_not_there() {
     }
     if let Some(disk) = SmallDisk::mount("2m") {
         // By then the guest has written more than there is room for.
-        while ctl(&socket, &["status"])["insns"].as_u64() < Some(40_000_000) {
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until(&socket, 40_000_000);
         let path = format!("{}/full.cvr", disk.0);
         let refused = Program::new(&["ctl", &socket, "snapshot", &path]).run().expect_status(2);
         assert!(

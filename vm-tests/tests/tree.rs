@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use recording_support::tree::{Tree, files_below};
-use recording_support::{TYPED, ctl, json, quit, scratch};
+use recording_support::{TYPED, ctl, json, quit, scratch, wait_until};
 use vm_tests::bare_metal::{echo, scribbler};
 use vm_tests::debian::Debian;
 use vm_tests::{Outcome, Program};
@@ -199,9 +199,7 @@ fn verify_names_each_damaged_file_of_a_tree() {
     let kernel = scribbler(u32::MAX);
     let (child, socket) = tree.session(&kernel, &["--record", "run"]);
     // Until the guest has written to some pages.
-    while ctl(&socket, &["status"])["insns"].as_u64() < Some(1_000_000) {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    wait_until(&socket, 1_000_000);
     ctl(&socket, &["snapshot", "taken"]);
     quit(child, &socket);
     let verify = |name: &str| Program::new(&["verify", &tree.node(name), "--json"]).run();

@@ -20,7 +20,8 @@ pub struct Table {
     most: usize,
 }
 
-const fn hash(key: u64) -> usize {
+/// A number for a name, of which any low bits can be used.
+pub const fn hash(key: u64) -> usize {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
 

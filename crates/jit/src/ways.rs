@@ -2,6 +2,7 @@
 //! next one began. A block is translated along the way that was seen, see [`crate::translate`].
 
 use crate::block::key;
+use crate::table::hash;
 use x86::GuestPhysAddr;
 
 /// Places for beginnings of blocks. They may share one, which only makes guesses worse.
@@ -22,7 +23,7 @@ pub struct Ways {
 }
 
 const fn place(at: GuestPhysAddr, view: u8) -> usize {
-    (key(at, view).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % PLACES
+    hash(key(at, view)) % PLACES
 }
 
 impl Ways {

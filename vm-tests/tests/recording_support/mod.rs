@@ -53,6 +53,13 @@ pub fn ctl(socket: &str, arguments: &[&str]) -> Value {
     panic!("the control socket never answered");
 }
 
+/// Waits until a session's guest has come to so many instructions.
+pub fn wait_until(socket: &str, insns: u64) {
+    while ctl(socket, &["status"])["insns"].as_u64() < Some(insns) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Ends a session.
 pub fn quit(mut session: Running, socket: &str) {
     ctl(socket, &["quit"]);

@@ -228,6 +228,13 @@ impl<'a> Emitter<'a> {
         self.asm.jmp(self.at.thunks.slow);
     }
 
+    /// The same unless RCX is zero.
+    pub fn slow_unless_zero(&mut self, site: u32) {
+        let zero = self.asm.jrcxz();
+        self.slow(site);
+        self.asm.land(zero);
+    }
+
     fn call_interpreter(&mut self) {
         let site = self.site();
         self.slow(site);

@@ -35,14 +35,17 @@ impl Emitter<'_> {
         if self.idx + 1 >= self.len {
             return Err(Untranslated);
         }
-        let site = self.site();
-        self.asm.load(R11, layout::CONTEXT);
-        self.asm.load(RCX, Mem::base(R11, offset_of!(Context, interrupt) as i32));
-        let none = self.asm.jrcxz();
-        self.slow(site);
-        self.asm.land(none);
+        self.slow_unless_clear(offset_of!(Context, interrupt));
         self.system_flag(layout::IF_MASK, true);
         Ok(())
+    }
+
+    /// Hands the instruction over unless the word of the context at `offset` is zero.
+    fn slow_unless_clear(&mut self, offset: usize) {
+        let site = self.site();
+        self.asm.load(R11, layout::CONTEXT);
+        self.asm.load(RCX, Mem::base(R11, offset as i32));
+        self.slow_unless_zero(site);
     }
 
     /// Sets or clears the flag that the mask lacks, among those that are not the host's.
@@ -88,12 +91,7 @@ impl Emitter<'_> {
         }
         if to == Some(view::SUPERVISOR_AC) {
             // Without CR4.SMAP the view stays.
-            let site = self.site();
-            self.asm.load(R11, layout::CONTEXT);
-            self.asm.load(RCX, Mem::base(R11, offset_of!(Context, no_smap) as i32));
-            let views = self.asm.jrcxz();
-            self.slow(site);
-            self.asm.land(views);
+            self.slow_unless_clear(offset_of!(Context, no_smap));
         }
         self.rare_flag(flags::AC, set);
         if let Some(to) = to {

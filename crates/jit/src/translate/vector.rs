@@ -46,10 +46,8 @@ impl Emitter<'_> {
                 self.asm.not(R11);
             }
             self.asm.pext(RCX, R11, layout::KEPT);
-            let right = self.asm.jrcxz();
             let site = self.site();
-            self.slow(site);
-            self.asm.land(right);
+            self.slow_unless_zero(site);
         }
         self.asm.store(layout::KEPT, R10);
         self.asm.op_mem(false, &[0x0f, 0xae], 2, layout::KEPT);

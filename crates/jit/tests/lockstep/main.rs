@@ -15,19 +15,42 @@ mod ways;
 use board::Board;
 use jit::Translator;
 use program::{Guest, Random};
+use std::ops::Range;
 use x86::{Engine, InsnCount, Interpreter};
 
-/// Runs seed `seed` on both; returns how many steps they made.
+/// How a guest is run, and for how long.
+struct Runs {
+    /// How many there are at most.
+    most: usize,
+    /// Steps of each, of which one is chosen at random and up to 49 more are added.
+    steps: [u64; 4],
+    /// Periods of the board's timer, one of which is chosen; 0 for none.
+    periods: &'static [u64],
+}
+
+const SHORT_RUNS: Runs = Runs { most: 40, steps: [1, 7, 60, 700], periods: &[0, 0, 97, 1009] };
+
+/// Runs the random guest `seed` on both; returns how many steps they made.
 fn compare(seed: u64, translator: &mut Translator) -> u64 {
-    let mut random = Random(seed);
-    let period = [0, 0, 97, 1009][random.below(4)];
-    let (mut left, mut right) = (Guest::new(seed), Guest::new(seed));
+    side_by_side(seed, Random(seed), || Guest::new(seed), &SHORT_RUNS, translator)
+}
+
+/// Runs guest `seed`, which `make` makes, on both; returns how many steps they made.
+fn side_by_side(
+    seed: u64,
+    mut random: Random,
+    make: impl Fn() -> Guest,
+    runs: &Runs,
+    translator: &mut Translator,
+) -> u64 {
+    let period = runs.periods[random.below(runs.periods.len())];
+    let (mut left, mut right) = (make(), make());
     let (mut left_board, mut right_board) = (Board::default(), Board::default());
     (left_board.period, right_board.period) = (period, period);
     let mut interpreter = Interpreter::new();
     translator.forget(&mut right.ram.memory);
-    for stop in 0..40 {
-        let steps = [1, 7, 60, 700][random.below(4)] + random.below(50) as u64;
+    for stop in 0..runs.most {
+        let steps = runs.steps[random.below(4)] + random.below(50) as u64;
         let until = InsnCount(left.cpu.count.0 + steps);
         let a = interpreter.run(&mut left.cpu, &mut left.ram.memory, &mut left_board, until);
         let b = translator.run(&mut right.cpu, &mut right.ram.memory, &mut right_board, until);
@@ -35,12 +58,18 @@ fn compare(seed: u64, translator: &mut Translator) -> u64 {
         let (a, b) = (left.cpu.save(), right.cpu.save());
         assert!(a == b, "seed {seed}, stop {stop} at {until:?}:\n{a:#?}\n{b:#?}");
         assert_eq!(left_board.written, right_board.written, "seed {seed}, stop {stop}");
+        assert!(left.ram.memory.bytes() == right.ram.memory.bytes(), "seed {seed}, stop {stop}: RAM differs");
         if left.cpu.activity != x86::vcpu::Activity::Running {
             break;
         }
     }
-    assert!(left.ram.memory.bytes() == right.ram.memory.bytes(), "seed {seed}: RAM differs");
     left.cpu.count.0
+}
+
+/// Compares all of `seeds` by `compare`; returns how many steps that made.
+fn compare_seeds(seeds: Range<u64>, compare: impl Fn(u64, &mut Translator) -> u64) -> u64 {
+    let mut translator = Translator::eager(64).expect("a host that can translate");
+    seeds.map(|seed| compare(seed, &mut translator)).sum()
 }
 
 /// Code that once went wrong, ended by a jump to itself.
@@ -98,16 +127,12 @@ fn an_exception_that_ldmxcsr_unmasks_is_raised() {
 
 #[test]
 fn random_code_does_the_same() {
-    let mut translator = Translator::eager(64).expect("a host that can translate");
-    let steps: u64 = (0..300).map(|seed| compare(seed, &mut translator)).sum();
+    let steps = compare_seeds(0..300, compare);
     assert!(steps > 500_000, "{steps} steps: the guests ended early");
 }
 
 #[test]
 #[ignore = "takes minutes: cargo test -p jit --release -- --ignored"]
 fn much_random_code_does_the_same() {
-    let mut translator = Translator::eager(64).expect("a host that can translate");
-    for seed in 1000..100_000 {
-        compare(seed, &mut translator);
-    }
+    compare_seeds(1000..100_000, compare);
 }

@@ -1,11 +1,9 @@
 //! Repeated string instructions: overlaps, ends of pages, both directions, no and many iterations, faults and bounds in
 //! the middle, code and devices as source and target.
 
-use crate::board::Board;
 use crate::program::{Guest, Random};
+use crate::{Runs, compare_seeds, side_by_side};
 use jit::Translator;
-use x86::vcpu::Activity;
-use x86::{Engine, InsnCount, Interpreter};
 
 const CODE: u64 = 0x1_0000;
 /// The handler of faults goes on with the piece that the number of faults names.
@@ -93,44 +91,20 @@ fn guest(seed: u64) -> Guest {
     guest
 }
 
-/// Runs seed `seed` on both; returns how many steps they made.
+const RUNS: Runs = Runs { most: 30, steps: [20, 300, 5000, 100_000], periods: &[0, 0, 211] };
+
 fn compare(seed: u64, translator: &mut Translator) -> u64 {
-    let mut random = Random(!seed);
-    let (mut left, mut right) = (guest(seed), guest(seed));
-    let (mut left_board, mut right_board) = (Board::default(), Board::default());
-    let period = [0, 0, 211][random.below(3)];
-    (left_board.period, right_board.period) = (period, period);
-    let mut interpreter = Interpreter::new();
-    translator.forget(&mut right.ram.memory);
-    for stop in 0..30 {
-        let steps = [20, 300, 5000, 100_000][random.below(4)] + random.below(50) as u64;
-        let until = InsnCount(left.cpu.count.0 + steps);
-        let a = interpreter.run(&mut left.cpu, &mut left.ram.memory, &mut left_board, until);
-        let b = translator.run(&mut right.cpu, &mut right.ram.memory, &mut right_board, until);
-        assert_eq!(a, b, "seed {seed}, stop {stop}");
-        let (a, b) = (left.cpu.save(), right.cpu.save());
-        assert!(a == b, "seed {seed}, stop {stop} at {until:?}:\n{a:#?}\n{b:#?}");
-        assert_eq!(left_board.written, right_board.written, "seed {seed}, stop {stop}");
-        assert!(left.ram.memory.bytes() == right.ram.memory.bytes(), "seed {seed}, stop {stop}: RAM differs");
-        if left.cpu.activity != Activity::Running {
-            break;
-        }
-    }
-    left.cpu.count.0
+    side_by_side(seed, Random(!seed), || guest(seed), &RUNS, translator)
 }
 
 #[test]
 fn repeated_string_instructions_do_the_same() {
-    let mut translator = Translator::eager(64).expect("a host that can translate");
-    let steps: u64 = (0..60).map(|seed| compare(seed, &mut translator)).sum();
+    let steps = compare_seeds(0..60, compare);
     assert!(steps > 3_000_000, "{steps} steps: the guests ended early");
 }
 
 #[test]
 #[ignore = "takes minutes: cargo test -p jit --release -- --ignored"]
 fn many_repeated_string_instructions_do_the_same() {
-    let mut translator = Translator::eager(64).expect("a host that can translate");
-    for seed in 1000..4000 {
-        compare(seed, &mut translator);
-    }
+    compare_seeds(1000..4000, compare);
 }
