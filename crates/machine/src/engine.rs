@@ -47,6 +47,17 @@ impl EngineKind {
             EngineKind::Translator => Box::new(Translator::new()?),
         })
     }
+
+    /// Whether this host can run it, without the cost of making one.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn supported(self) -> Result<(), jit::HostError> {
+        match self {
+            EngineKind::Interpreter => Ok(()),
+            EngineKind::Translator => Translator::supported(),
+        }
+    }
 }
 
 impl Machine {

@@ -1,27 +1,16 @@
-//! The states that a replay can go back to: those of the file, and those it keeps in memory on its way.
+//! The states that a replay keeps in memory on its way, to go back to them: where those of the file are too far from each other.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use machine::{MachineConfig, MachineState};
 
-use crate::format::records::ChangesRecord;
-use crate::format::{FormatError, PAGE_BYTES};
+use crate::format::PAGE_BYTES;
 use crate::page_map::{Page, PageMap, PageRef};
 use crate::position::Position;
-use crate::reader::ReadError;
-use crate::recording::Recording;
 use crate::target::Target;
 
 /// What a checkpoint takes beside its pages, in pages: the state, and the map.
 const STATE_PAGES: u64 = 16;
-/// Checkpoints of the file between two whose maps are kept.
-const KEY_STEP: usize = 16;
-
-/// Fewer lists of changes than these are not worth starting a thread for.
-const FEW_CHANGES: usize = 16;
-
 /// A state kept in memory.
 #[derive(Clone)]
 pub struct MemoryCheckpoint {
@@ -152,88 +141,6 @@ impl MemoryCheckpoints {
     pub fn before(&self, target: Target, events: usize, restarts: usize, start: Position) -> Option<&MemoryCheckpoint> {
         let comes_before = |kept: &MemoryCheckpoint| kept.events_before <= events && kept.restarts <= restarts;
         self.kept.iter().rev().find(|kept| target.can_follow(kept.position, start) && comes_before(kept))
-    }
-}
-
-/// RAM at each checkpoint of a file, worked out as far as needed.
-pub struct FileMaps {
-    pages: u64,
-    /// Changes up to each checkpoint, as far as they were read.
-    changes: Vec<ChangesRecord>,
-    /// Maps at some of them: each [`KEY_STEP`]th that was passed but on the first way, and the last one asked for.
-    keys: BTreeMap<usize, PageMap>,
-    last: usize,
-}
-
-impl FileMaps {
-    /// Of a machine with `pages` pages.
-    pub fn new(pages: u64) -> Self {
-        FileMaps { pages, changes: Vec::new(), keys: BTreeMap::new(), last: 0 }
-    }
-
-    /// Reads what changed up to the checkpoint number `index` on another thread and, behind `meanwhile`, on this one as well.
-    /// What cannot be read is left for [`Self::map`] to tell.
-    pub fn read_ahead<T>(&mut self, recording: &Recording, index: usize, meanwhile: impl FnOnce() -> T) -> T {
-        let first = self.changes.len();
-        let wanted = recording.checkpoints().get(first..=index).unwrap_or_default();
-        if wanted.len() < FEW_CHANGES {
-            return meanwhile();
-        }
-        let read: Vec<OnceLock<ChangesRecord>> = wanted.iter().map(|_| OnceLock::new()).collect();
-        let next = AtomicUsize::new(0);
-        let at = |index: usize| wanted.get(index).zip(read.get(index));
-        let work = || {
-            while let Some((info, slot)) = at(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Ok(changes) = recording.changes(info) {
-                    slot.get_or_init(|| changes);
-                }
-            }
-        };
-        let result = std::thread::scope(|scope| {
-            // Without another thread this one does it.
-            let other = std::thread::Builder::new().spawn_scoped(scope, work);
-            let result = meanwhile();
-            work();
-            drop(other);
-            result
-        });
-        self.changes.extend(read.into_iter().map_while(OnceLock::into_inner));
-        result
-    }
-
-    /// RAM at the checkpoint number `index`.
-    ///
-    /// # Errors
-    /// If a checkpoint up to there cannot be read.
-    pub fn map(&mut self, recording: &Recording, index: usize) -> Result<PageMap, ReadError> {
-        while self.changes.len() <= index {
-            let record = recording.changes(&recording.checkpoints()[self.changes.len()])?;
-            self.changes.push(record);
-        }
-        // Who goes to one place only needs no others: copies share little when all pages change.
-        let is_again = !self.keys.is_empty();
-        let before = self.keys.range(..=index).next_back();
-        let (mut next, mut map) = match before {
-            Some((key, map)) => (key + 1, map.clone()),
-            None => (0, recording.base_map(self.pages)?),
-        };
-        while next <= index {
-            for (page, number) in self.changes[next].changes()? {
-                if !map.set(page, PageRef::numbered(number)) {
-                    return Err(FormatError::Content("a checkpoint has a page that the machine has not").into());
-                }
-            }
-            if next.is_multiple_of(KEY_STEP) && is_again {
-                self.keys.insert(next, map.clone());
-            }
-            next += 1;
-        }
-        if !self.last.is_multiple_of(KEY_STEP) {
-            self.keys.remove(&self.last);
-        }
-        self.keys.insert(index, map.clone());
-        self.last = index;
-        Ok(map)
     }
 }
 

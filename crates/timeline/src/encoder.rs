@@ -230,6 +230,7 @@ impl Encoder {
     /// Appends the end, and the index.
     pub fn end(&mut self, position: Position, reason: EndReason, status: u8, digest: [u8; 32]) {
         self.thinner.stop();
+        self.writer.push_lists(self.saved.iter().map(|saved| saved.changes.as_slice()));
         self.writer.push(
             Kind::End,
             &EndRecord {

@@ -9,6 +9,7 @@ pub mod checkpoints;
 mod copier;
 pub mod difference;
 pub mod encoder;
+mod file_maps;
 pub mod format;
 pub mod maker;
 pub mod new_file;

@@ -8,7 +8,7 @@ use machine::{EngineKind, Machine, MachineConfig, MachineError};
 /// The engine with which a recording is replayed whose header says `name`: the one that recorded, or else, with a reason, the one
 /// that runs everywhere. No guest can tell.
 pub fn recorded_engine(name: &str) -> (EngineKind, Option<String>) {
-    let why = match EngineKind::of_name(name).map(|kind| kind.engine().map(|_| kind)) {
+    let why = match EngineKind::of_name(name).map(|kind| kind.supported().map(|()| kind)) {
         Some(Ok(kind)) => return (kind, None),
         Some(Err(error)) => error.to_string(),
         None => "this version does not know it".into(),

@@ -70,6 +70,11 @@ impl PageMap {
         true
     }
 
+    /// As [`Self::set`]; a page that is as it should be stays shared with copies.
+    pub fn change(&mut self, index: u64, content: PageRef) -> bool {
+        index < self.pages && (self.get(index).is(&content) || self.set(index, content))
+    }
+
     /// A page.
     ///
     /// # Panics

@@ -11,8 +11,9 @@
 
 use crate::price::Price;
 
-/// Steps between checkpoints at first: about a twentieth of a second of running.
-const FIRST_INTERVAL: u64 = 32_000_000;
+/// Steps between checkpoints at first: about a fortieth of a second of running. The session looks for one that is due each 10 M steps at
+/// most, so a little more would be a third more.
+const FIRST_INTERVAL: u64 = 30_000_000;
 /// One part in this many of the guest's processor time may go into checkpoints.
 const SHARE: u64 = 20;
 /// The most that is saved up, in nanoseconds of checkpoints.

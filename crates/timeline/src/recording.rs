@@ -1,5 +1,6 @@
 //! A recording that was opened: what is in it, without its pages.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use crate::Position;
 use crate::format::block::{self, Kind};
 use crate::format::index::{self, BlockPlace, PageSpan};
+use crate::format::lists::ListsRecord;
 use crate::format::log::{self, Event, EventKind};
 use crate::format::preamble::Progress;
 use crate::format::records::{
@@ -110,6 +112,8 @@ pub struct Recording {
     events: Vec<Event>,
     checkpoints: Vec<CheckpointInfo>,
     pub(crate) pages: Vec<PagesInfo>,
+    /// Where lists of changes stand together, by the number of the first checkpoint that they are for.
+    lists: BTreeMap<usize, BlockPlace>,
     end: Option<End>,
     end_position: Position,
     fault: Option<FormatError>,
@@ -124,6 +128,7 @@ struct Contents {
     events: Vec<Event>,
     checkpoints: Vec<CheckpointInfo>,
     pages: Vec<PagesInfo>,
+    lists: BTreeMap<usize, BlockPlace>,
     end: Option<EndRecord>,
 }
 
@@ -229,7 +234,7 @@ impl Recording {
         progress: [Option<Progress>; 2],
         indexed: bool,
     ) -> Result<Self, OpenError> {
-        let Contents { header, events, checkpoints, pages, end } = contents;
+        let Contents { header, events, checkpoints, pages, lists, end } = contents;
         let (Some(header), Some(_)) = (header, checkpoints.first()) else { return Err(OpenError::NoStart(fault)) };
         let known = |record: &EndRecord| -> Option<(Position, End)> {
             let digest = record.digest.as_slice().try_into().ok()?;
@@ -249,12 +254,13 @@ impl Recording {
             .iter()
             .map(|c| c.place.len)
             .chain(pages.iter().map(|p| p.place.len))
+            .chain(lists.values().map(|place| place.len))
             .fold(0, u64::saturating_add);
         let file = reader.len_bytes();
         let sizes = Sizes { file, checkpoints: checkpoint_bytes, log: file.saturating_sub(checkpoint_bytes) };
         let end = end.map(|(_, end)| end);
         let base = None;
-        Ok(Recording { reader, header, events, checkpoints, pages, end, end_position, fault, sizes, base })
+        Ok(Recording { reader, header, events, checkpoints, pages, lists, end, end_position, fault, sizes, base })
     }
 
     /// The header.
@@ -337,6 +343,14 @@ impl Recording {
         self.pages.get(at).filter(|info| info.span.first <= number).map(|_| at)
     }
 
+    /// The lists of changes that stand together for checkpoint number `index` and others, and the number of the first of these.
+    /// `None` if there are none, or they are damaged: then [`Self::changes`] has them.
+    pub(crate) fn lists(&self, index: usize) -> Option<(usize, ListsRecord)> {
+        let (&first, place) = self.lists.range(..=index).next_back()?;
+        let record: ListsRecord = self.reader.message(place).ok()?;
+        (index - first < record.lists.len()).then_some((first, record))
+    }
+
     /// The pages that changed up to a checkpoint since the one before.
     pub(crate) fn changes(&self, info: &CheckpointInfo) -> Result<ChangesRecord, ReadError> {
         self.reader.message(&info.place)
@@ -349,10 +363,12 @@ fn from_index(reader: &Reader) -> Option<Contents> {
     let mut contents = Contents::default();
     let mut spans = index::decode_spans(&index).ok()?.into_iter();
     let mut checkpoints = index.checkpoints.iter();
+    let mut lists = index.lists.iter();
     for place in &blocks {
         let known = match place.kind {
             Some(Kind::Pages) => Known::Pages(spans.next()?),
             Some(Kind::Checkpoint) => Known::Checkpoint(checkpoints.next()?),
+            Some(Kind::Lists) => Known::Lists(usize::try_from(*lists.next()?).ok()?),
             _ => {
                 contents.take(reader, place, None).ok()?;
                 continue;
@@ -367,6 +383,7 @@ fn from_index(reader: &Reader) -> Option<Contents> {
 enum Known<'a> {
     Pages(PageSpan),
     Checkpoint(&'a CheckpointRecord),
+    Lists(usize),
 }
 
 impl Contents {
@@ -398,6 +415,12 @@ impl Contents {
                 self.end = Some(end);
             }
             Kind::Index => {}
+            // Without an index nobody knows for which checkpoints they are.
+            Kind::Lists => {
+                if let Some(Known::Lists(first)) = known {
+                    self.lists.insert(first, *place);
+                }
+            }
         }
         Ok(())
     }

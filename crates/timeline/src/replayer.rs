@@ -14,7 +14,8 @@ use x86::CpuModel;
 use x86::memory::absent::SourceError;
 use x86::vector::HostFeatures;
 
-use crate::checkpoints::{FileMaps, MemoryCheckpoint, MemoryCheckpoints};
+use crate::checkpoints::{MemoryCheckpoint, MemoryCheckpoints};
+use crate::file_maps::FileMaps;
 use crate::format::records::CheckpointKind;
 use crate::format::{FormatError, PAGE_BYTES};
 use crate::maker::{MachineMaker, recorded_engine};

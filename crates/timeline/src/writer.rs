@@ -8,8 +8,10 @@ use std::io;
 
 use prost::Message;
 
+use crate::format::MAX_BLOCK_BYTES;
 use crate::format::block::{self, Kind, Packer};
 use crate::format::index::{self, BlockPlace, PageSpan};
+use crate::format::lists;
 use crate::format::preamble::{self, PREAMBLE_BYTES, Progress};
 use crate::format::records::{CheckpointRecord, IndexRecord, PagesRecord};
 use crate::sink::Sink;
@@ -88,6 +90,8 @@ pub struct Writer {
     pages: Vec<PagesInfo>,
     checkpoint_bytes: u64,
     checkpoints: Vec<CheckpointRecord>,
+    /// The first checkpoint of each block of lists.
+    lists: Vec<u64>,
     progress_turn: u64,
     progress: Option<crate::Position>,
     packer: Packer,
@@ -106,6 +110,7 @@ impl Writer {
             pages: Vec::new(),
             checkpoint_bytes: 0,
             checkpoints: Vec::new(),
+            lists: Vec::new(),
             progress_turn: 0,
             progress: None,
             packer: Packer::default(),
@@ -126,7 +131,7 @@ impl Writer {
     fn append(&mut self, kind: Option<Kind>, bytes: Vec<u8>) {
         self.blocks.push(BlockPlace { kind, offset: self.end, len: bytes.len() as u64 });
         self.end += bytes.len() as u64;
-        if matches!(kind, Some(Kind::Pages | Kind::Checkpoint)) {
+        if matches!(kind, Some(Kind::Pages | Kind::Checkpoint | Kind::Lists)) {
             self.checkpoint_bytes += bytes.len() as u64;
         }
         self.waiting.push_back(bytes);
@@ -263,11 +268,25 @@ impl Writer {
         self.sink.write_at(offset, &slot).map_err(|source| WriteError { written: self.written, source })
     }
 
+    /// Appends what each of the checkpoints has changed, without their states.
+    pub fn push_lists<'a>(&mut self, changes: impl IntoIterator<Item = &'a [(u64, u64)]>) {
+        for (number, block) in lists::blocks(changes).into_iter().enumerate() {
+            let bytes = block.encode_to_vec();
+            // One that is too large for a reader is done without.
+            if bytes.len() <= MAX_BLOCK_BYTES {
+                let bytes = self.packer.pack(Kind::Lists, self.blocks.len() as u32, &bytes);
+                self.append(Some(Kind::Lists), bytes);
+                self.lists.push((number * lists::STEP) as u64);
+            }
+        }
+    }
+
     /// Appends index and trailer; nothing may be appended after them.
     pub fn push_index(&mut self) {
         let index_offset = self.end;
         let record = IndexRecord {
             checkpoints: std::mem::take(&mut self.checkpoints),
+            lists: std::mem::take(&mut self.lists),
             ..index::encode(&self.blocks, &self.pages.iter().map(|info| info.span).collect::<Vec<_>>())
         };
         self.push(Kind::Index, &record);

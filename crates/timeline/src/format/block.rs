@@ -41,13 +41,20 @@ pub enum Kind {
     End = 5,
     /// [`super::records::IndexRecord`].
     Index = 6,
+    /// [`super::lists::ListsRecord`]; optional.
+    Lists = 7,
 }
 
 impl Kind {
+    /// Whether a reader that does not know it may skip it.
+    fn is_optional(self) -> bool {
+        self == Kind::Lists
+    }
+
     /// The kind with this number.
     pub fn from_number(number: u8) -> Option<Self> {
         use Kind::*;
-        [Header, Pages, Checkpoint, Log, End, Index].into_iter().find(|kind| *kind as u8 == number)
+        [Header, Pages, Checkpoint, Log, End, Index, Lists].into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
@@ -88,7 +95,8 @@ impl Packer {
             .then(|| self.0.as_mut()?.compress(raw).ok())
             .flatten()
             .filter(|packed| packed.len() < raw.len());
-        let flags = if packed.is_some() { COMPRESSED } else { 0 };
+        let optional = if kind.is_optional() { OPTIONAL } else { 0 };
+        let flags = optional | if packed.is_some() { COMPRESSED } else { 0 };
         let stored = packed.as_deref().unwrap_or(raw);
         assemble(kind as u8, flags, number, raw.len() as u32, stored)
     }

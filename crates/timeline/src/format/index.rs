@@ -34,6 +34,7 @@ pub fn encode(blocks: &[BlockPlace], spans: &[PageSpan]) -> IndexRecord {
         page_gaps: spans.iter().zip(ends).map(|(span, end)| span.first - end - 1).collect(),
         page_spans: spans.iter().map(|span| span.last - span.first).collect(),
         checkpoints: Vec::new(),
+        lists: Vec::new(),
     }
 }
 

@@ -20,6 +20,10 @@
 //! ([`crate::thinning`]), some numbers are missing, and so are the checkpoints that would need them: a file never names a
 //! number that it does not hold.
 //!
+//! A recording that was finished has the lists of changed pages once more, without the states beside which they stand ([`lists`], since
+//! version 1.1): who goes to a checkpoint in a fresh process reads one such block instead of all checkpoints before. Where such a block is missing or
+//! damaged, the checkpoints' own lists say the same.
+//!
 //! Events that come after a checkpoint may stand before it in the file: it says how many come before it. Among themselves events
 //! are in order, and so are checkpoints.
 //!
@@ -51,6 +55,7 @@
 
 pub mod block;
 pub mod index;
+pub mod lists;
 pub mod log;
 pub mod preamble;
 pub mod records;
@@ -58,7 +63,7 @@ pub mod records;
 /// The major version that is written, and the newest that is read.
 pub const MAJOR: u16 = 1;
 /// The minor version that is written.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
 /// Required features that this reader knows.
 pub const FEATURES: &[&str] = &[];
 /// The most bytes that the payload of a block has before compression.

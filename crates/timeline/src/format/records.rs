@@ -243,14 +243,8 @@ impl CheckpointRecord {
 
     /// Sets the changed pages: (index, number of the content), indexes ascending.
     pub fn set_changes(&mut self, changes: &[(u64, u64)]) {
-        self.page_steps.clear();
-        self.content_steps.clear();
-        let (mut index, mut content) = (0, 0);
-        for &(page, number) in changes {
-            self.page_steps.push(page.wrapping_sub(index));
-            self.content_steps.push(number.wrapping_sub(content) as i64);
-            (index, content) = (page, number);
-        }
+        let ChangesRecord { page_steps, content_steps } = ChangesRecord::new(changes.iter().copied());
+        (self.page_steps, self.content_steps) = (page_steps, content_steps);
     }
 
     /// The changed pages.
@@ -274,6 +268,18 @@ pub struct ChangesRecord {
 }
 
 impl ChangesRecord {
+    /// A list of changes: (index, number of the content), indexes ascending.
+    pub fn new(changes: impl Iterator<Item = (u64, u64)>) -> Self {
+        let mut record = ChangesRecord::default();
+        let (mut index, mut content) = (0, 0);
+        for (page, number) in changes {
+            record.page_steps.push(page.wrapping_sub(index));
+            record.content_steps.push(number.wrapping_sub(content) as i64);
+            (index, content) = (page, number);
+        }
+        record
+    }
+
     /// As [`CheckpointRecord::changes`].
     ///
     /// # Errors
@@ -377,4 +383,7 @@ pub struct IndexRecord {
     /// Checkpoints, without their states and pages.
     #[prost(message, repeated, tag = "4")]
     pub checkpoints: Vec<CheckpointRecord>,
+    /// For each block of [`super::lists`], the number of its first checkpoint in the recording, from 0.
+    #[prost(uint64, repeated, tag = "6")]
+    pub lists: Vec<u64>,
 }
