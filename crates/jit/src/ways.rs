@@ -4,6 +4,7 @@
 use crate::block::key;
 use crate::table::hash;
 use x86::GuestPhysAddr;
+use x86::memory::touched::touched;
 
 /// Places for beginnings of blocks. They may share one, which only makes guesses worse.
 const PLACES: usize = 1 << 16;
@@ -29,7 +30,9 @@ const fn place(at: GuestPhysAddr, view: u8) -> usize {
 impl Ways {
     /// Nothing was seen. With `scattered` jumps are taken to go whatever way their addresses say, for tests.
     pub fn new(scattered: bool) -> Ways {
-        Ways { places: vec![0; PLACES], running: None, scattered }
+        let mut places = vec![0; PLACES];
+        touched(&mut places, 0);
+        Ways { places, running: None, scattered }
     }
 
     /// The guest is at `at`, a beginning of a block.

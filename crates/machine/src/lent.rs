@@ -44,9 +44,9 @@ impl LentRam {
         self.lent.claim(page, number)
     }
 
-    /// Takes the pages that changed while they were lent, as they were.
-    pub fn take_kept(&self) -> Vec<Kept> {
-        self.lent.take_kept()
+    /// Takes the pages that changed while they were lent, as they were. The next ones go into `room`, which is empty.
+    pub fn take_kept(&self, room: Vec<Kept>) -> Vec<Kept> {
+        self.lent.take_kept(room)
     }
 
     /// How many pages [`Self::take_kept`] would give.
@@ -59,8 +59,8 @@ impl LentRam {
         self.lent.kept_total()
     }
 
-    /// Gives room for further pages that the guest changes, until there is that for `most` of them.
-    pub fn give_rooms(&self, rooms: Vec<Box<PageBytes>>, most: usize) {
+    /// Gives room for further pages that the guest changes, until there is that for `most` of them. What does not fit stays in `rooms`.
+    pub fn give_rooms(&self, rooms: &mut Vec<Box<PageBytes>>, most: usize) {
         self.lent.give_rooms(rooms, most);
     }
 
@@ -113,7 +113,7 @@ mod tests {
         drop(machine);
         ram.read(3, &mut bytes);
         assert_eq!(bytes[0x1000], 9, "the memory file outlives the machine");
-        let kept = ram.take_kept();
+        let kept = ram.take_kept(Vec::new());
         assert_eq!((kept.len(), kept[0].page, kept[0].bytes[0]), (1, 4, 3));
     }
 }

@@ -198,7 +198,9 @@ fn serve(stream: &UnixStream, mailbox: &Mailbox) {
             // The end, or a line that is too long or no text: whoever sends such closes.
             _ => return,
         }
-        let answer = Command::from_json(line.trim()).and_then(|command| {
+        let command = Command::from_json(line.trim());
+        let is_asked = command.is_ok();
+        let answer = command.and_then(|command| {
             let (reply, answer) = channel();
             mailbox.put_request(Request { command, reply });
             answer.recv().unwrap_or_else(|_| Err("the machine has ended".into()))
@@ -211,7 +213,11 @@ fn serve(stream: &UnixStream, mailbox: &Mailbox) {
             Err(sentence) => json!({ "ok": false, "error": sentence }),
         };
         let mut writer = stream;
-        if writeln!(writer, "{answer}").is_err() {
+        let written = writer.write_all(format!("{answer}\n").as_bytes());
+        if is_asked {
+            mailbox.note_answered();
+        }
+        if written.is_err() {
             return;
         }
     }

@@ -131,6 +131,23 @@ impl Guest {
         Ok(())
     }
 
+    /// Ends the recording, if there is one, without waiting until it is written: [`Self::into_recording`] gives it.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn end_recording(&mut self, reason: EndReason, status: u8) -> Result<(), RecordError> {
+        self.await_base()?;
+        if let Some(recording) = &mut self.recording {
+            recording.recorder.end(&mut self.machine, reason, status);
+        }
+        Ok(())
+    }
+
+    /// The recording, without the machine.
+    pub(crate) fn into_recording(self) -> Option<Recording> {
+        self.recording
+    }
+
     /// Ends the recording now, whether or not its end can be written.
     pub(crate) fn stop_recording(&mut self) -> Answer {
         let Some(path) = self.recording.as_ref().map(|recording| recording.path.clone()) else {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use machine::{Machine, MachineConfig};
-use timeline::Position;
+use timeline::{Position, RecordError};
 
 use crate::config::{ClockMode, Options, Report};
 use crate::console::Console;
@@ -73,19 +73,25 @@ pub fn run(
         guest.record_from_start(record)?;
     }
     let ending = attached(&mut guest, &mut outside, options, reboot)?;
-    finish(&mut guest, &mut outside, ending)?;
+    let (reason, status) = end_reason(ending);
+    until_written(&mut outside, ending, &mut || guest.end_recording(reason, status))?;
     guest.finish_saving();
     for notice in guest.take_notices() {
         outside.console.message(&notice);
     }
+    let at = guest.position();
+    let digest = options.digest.then(|| guest.machine.digest().to_string());
+    // The machine is taken apart while the recording is written.
+    if let Some(mut recording) = guest.into_recording() {
+        until_written(&mut outside, ending, &mut || recording.recorder.retry())?;
+    }
     drop(server);
     mailbox.say_farewell();
-    let at = guest.position();
     Ok(Report {
         ending,
         insns: at.insns,
         virtual_ns: at.time.as_ns(),
-        digest: options.digest.then(|| guest.machine.digest().to_string()),
+        digest,
         console_in_line: outside.console.is_in_line(),
         host_time: outside.start.elapsed(),
     })
@@ -129,15 +135,15 @@ fn attached(
     Ok(ending)
 }
 
-/// Ends the recording; waits for room on the disk unless the user will not.
-fn finish(guest: &mut Guest, outside: &mut Outside, ending: Ending) -> Result<(), SessionError> {
-    let (reason, status) = end_reason(ending);
+/// Does what is left to do about the recording; waits for room on the disk unless the user will not.
+fn until_written(
+    outside: &mut Outside,
+    ending: Ending,
+    work: &mut dyn FnMut() -> Result<(), RecordError>,
+) -> Result<(), SessionError> {
     let mut told = false;
     loop {
-        let error = match guest.finish(reason, status) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
+        let Err(error) = work() else { return Ok(()) };
         if !waits_for_room(&error) || ending == Ending::Quit {
             return Err(error.into());
         }

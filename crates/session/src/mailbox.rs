@@ -12,6 +12,8 @@ use crate::control::Request;
 
 /// The most bytes that wait here; a reader that has more waits itself.
 const CAPACITY_BYTES: usize = 64 * 1024;
+/// How long the end waits for programs that do not take their answers.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
 /// What came from outside since the last look.
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ struct Contents {
     signal: Option<i32>,
     requests: Vec<Request>,
     farewells: Vec<Request>,
+    /// Requests whose answers have not reached the socket.
+    unanswered: usize,
 }
 
 impl Contents {
@@ -60,6 +64,7 @@ pub struct Mailbox {
     contents: Mutex<Contents>,
     arrived: Condvar,
     has_room: Condvar,
+    answered: Condvar,
 }
 
 impl Mailbox {
@@ -92,10 +97,19 @@ impl Mailbox {
         self.lock().signal.is_some()
     }
 
-    /// Leaves what another program asks for.
+    /// Leaves what another program asks for. Call [`Self::note_answered`] when it has its answer.
     pub fn put_request(&self, request: Request) {
-        self.lock().requests.push(request);
+        let mut contents = self.lock();
+        contents.requests.push(request);
+        contents.unanswered += 1;
         self.arrived.notify_one();
+    }
+
+    /// A program has the answer to its request, or is gone.
+    pub fn note_answered(&self) {
+        let mut contents = self.lock();
+        contents.unanswered = contents.unanswered.saturating_sub(1);
+        self.answered.notify_all();
     }
 
     /// Keeps a request that is answered when all is done.
@@ -103,7 +117,8 @@ impl Mailbox {
         self.lock().farewells.push(request);
     }
 
-    /// Answers what was kept, and whatever else still waits: the run is over.
+    /// Answers what was kept, and whatever else still waits: the run is over. The process may end at once then, so this waits until
+    /// the answers have been passed on.
     pub fn say_farewell(&self) {
         let (kept, others) = {
             let mut contents = self.lock();
@@ -111,6 +126,9 @@ impl Mailbox {
         };
         kept.into_iter().for_each(|request| request.answer(Ok(serde_json::json!({ "state": "ended" }))));
         others.into_iter().for_each(|request| request.answer(Err("the machine has ended".into())));
+        let is_owed = |contents: &mut Contents| contents.unanswered > contents.requests.len();
+        // Whoever does not read in this time gets no answer.
+        drop(self.answered.wait_timeout_while(self.lock(), LONGEST_FAREWELL, is_owed));
     }
 
     /// Takes what is there, at most `max_bytes` of the bytes, without waiting.
@@ -169,6 +187,27 @@ mod tests {
         mailbox.put_signal(15);
         mailbox.wait(None, true);
         assert_eq!(mailbox.take(1).signal, Some(15));
+    }
+
+    #[test]
+    fn the_end_waits_until_answers_have_been_passed_on() {
+        let mailbox = Mailbox::default();
+        let (reply, answer) = std::sync::mpsc::channel();
+        mailbox.put_request(Request { command: crate::control::Command::Quit, reply });
+        let request = mailbox.take(1).requests.pop().expect("it was left there");
+        mailbox.put_farewell(request);
+        let pause = Duration::from_millis(50);
+        let told = &mailbox;
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                assert!(answer.recv().is_ok_and(|answer| answer.is_ok()));
+                std::thread::sleep(pause);
+                told.note_answered();
+            });
+            let start = Instant::now();
+            mailbox.say_farewell();
+            assert!((pause..LONGEST_FAREWELL).contains(&start.elapsed()), "{:?}", start.elapsed());
+        });
     }
 
     #[test]

@@ -17,8 +17,11 @@ const SPARE_PROCESSOR: u64 = 8;
 const KEPT_PAGE_NS: u64 = 750;
 /// Packing is worth waking the worker for from this much time on.
 const LEAST_PACKING_NS: u64 = 500_000;
-/// At the end packing takes one part in this many, at most, of all that was earned.
-const LAST_PART: u64 = 10;
+/// At the end packing is expected to take one part in this many of all that was earned, at most: a hundredth of the guest's time. The user waits
+/// for it.
+const LAST_PART: u64 = 5;
+/// So much it may take however short the run was, in nanoseconds: about what it takes to give the guest's RAM back to the host meanwhile.
+const LEAST_LAST_NS: u64 = 4_000_000;
 /// What the last packing takes at most, in nanoseconds: more than it is expected to.
 const MOST_LAST_NS: u64 = 400_000_000;
 /// For longer the log need not wait.
@@ -33,6 +36,15 @@ pub fn thread_ns() -> u64 {
 /// Bytes of the checkpoints behind the initial state: none before that is written.
 fn used_bytes(report: &Report) -> u64 {
     if report.initial_bytes == 0 { 0 } else { report.checkpoint_bytes.saturating_sub(report.initial_bytes) }
+}
+
+/// What may be packed when a recording ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Processor time of the worker for states that wait, in nanoseconds.
+    pub ns: u64,
+    /// It is taken to be enough for all of them, and for one at the end.
+    pub is_all: bool,
 }
 
 /// What was spent, and on what.
@@ -120,13 +132,15 @@ impl Account {
         (ns >= LEAST_PACKING_NS).then_some(ns)
     }
 
-    /// Processor time of the worker that may go into packing at the end, in nanoseconds: what can be spent, or what it takes to
-    /// pack all that waits, if that is little beside the time that the guest took.
-    pub fn last_ns(&self) -> u64 {
-        let all_ns = self.policy.packing_ns(self.report.waiting_pages).saturating_mul(self.worker_discount);
-        let much_ns = self.policy.earned_ns() * self.worker_discount / LAST_PART;
-        let spendable_ns = self.spendable_ns().unwrap_or(0);
-        if all_ns <= much_ns { MOST_LAST_NS.max(spendable_ns) } else { spendable_ns }
+    /// What may be packed at the end, where `pages` may have changed since the last checkpoint: all, if that is little beside the
+    /// time that the guest took, or what can be spent.
+    pub fn last(&self, pages: u64) -> Last {
+        let all_pages = self.report.waiting_pages.saturating_add(pages);
+        let all_ns = self.policy.packing_ns(all_pages).saturating_mul(self.worker_discount);
+        let much_ns = (self.policy.earned_ns() / LAST_PART).max(LEAST_LAST_NS);
+        let is_all = all_ns <= much_ns || self.is_at_any_price();
+        let ns = if is_all { MOST_LAST_NS } else { self.spendable_ns().unwrap_or(0).min(much_ns) };
+        Last { ns, is_all }
     }
 
     /// Whether checkpoints are saved at once, whatever that costs.

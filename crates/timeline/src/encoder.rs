@@ -19,6 +19,8 @@ use machine::page_hashes::{PageHash, PageHashes, ZERO, hash};
 
 /// Events in one block at most.
 const EVENTS_PER_BLOCK: usize = 1 << 16;
+/// Bytes of pages in one block at most.
+const BLOCK_BYTES: usize = PAGES_PER_BLOCK * PAGE_BYTES;
 
 /// A state to be saved.
 pub struct Checkpoint {
@@ -66,7 +68,7 @@ impl Encoder {
             pages,
             numbers: HashMap::new(),
             next_number: 1,
-            block: Vec::new(),
+            block: Vec::with_capacity(BLOCK_BYTES),
             changes: Vec::new(),
             events: 0,
             saved: Vec::new(),
@@ -199,7 +201,7 @@ impl Encoder {
         self.next_number += 1;
         self.numbers.insert(hash, number);
         self.block.extend_from_slice(bytes);
-        if self.block.len() >= PAGES_PER_BLOCK * PAGE_BYTES {
+        if self.block.len() >= BLOCK_BYTES {
             self.push_pages();
         }
         number
@@ -209,7 +211,7 @@ impl Encoder {
         let count = (self.block.len() / PAGE_BYTES) as u64;
         if count > 0 {
             let numbers: Vec<u64> = (self.next_number - count..self.next_number).collect();
-            self.writer.push_pages(&numbers, std::mem::take(&mut self.block));
+            self.writer.push_pages(&numbers, std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK_BYTES)));
         }
     }
 

@@ -175,7 +175,8 @@ impl Recorder {
         let start = Position::of(machine).after(options.base);
         let header = options.header(machine.config(), start, base);
         let pages = (machine.ram_bytes().len() / PAGE_BYTES) as u64;
-        let encoder = Encoder::new(sink, &header, pages).with_budget(options.budget_bytes);
+        let budget_bytes = options.budget_bytes;
+        let encoder = move || Encoder::new(sink, &header, pages).with_budget(budget_bytes);
         let ram = Arc::new(machine.lent_ram()?);
         let worker = Worker::start(encoder).map_err(RecordError::Thread)?;
         let policy = Policy::new(options.budget_bytes).with_ram(machine.config().ram_bytes);
@@ -359,32 +360,33 @@ impl Recorder {
         self.refresh()
     }
 
-    /// Ends the recording where `machine` stands, and waits until all is written. `status` goes with
-    /// [`EndReason::DebugExit`].
+    /// Ends the recording where `machine` stands, which may be taken apart at once: [`Self::retry`] waits until all is written. `status`
+    /// goes with [`EndReason::DebugExit`].
+    pub fn end(&mut self, machine: &mut Machine, reason: EndReason, status: u8) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        machine.settle();
+        self.give_events();
+        let mut pages = machine.take_dirty_pages();
+        if self.refresh().is_ok() {
+            let last = self.account.last(pages.len() as u64);
+            self.worker.give(Job::Pack(last.ns));
+            if last.is_all && pages.len() <= END_PAGES && self.account.has_room(pages.len() as u64) {
+                // A checkpoint here lets `verify` name what differs, and makes going to the end quick.
+                self.save(machine, CheckpointKind::Seek, std::mem::take(&mut pages));
+            }
+        }
+        let (position, state, ram) = (self.position(machine), machine.save(), self.ram.clone());
+        self.worker.give(Job::End(Box::new(Ending { position, reason, status, state, pages, ram })));
+    }
+
+    /// [`Self::end`] and [`Self::retry`].
     ///
     /// # Errors
     /// If it cannot be written: call [`Self::retry`] when there is room.
     pub fn finish(&mut self, machine: &mut Machine, reason: EndReason, status: u8) -> Result<(), RecordError> {
-        if !self.ended {
-            self.ended = true;
-            machine.settle();
-            self.give_events();
-            self.worker.wait();
-            let is_written = self.refresh().is_ok();
-            if is_written {
-                self.worker.give(Job::Pack(self.account.last_ns()));
-                self.worker.wait();
-            }
-            let mut pages = machine.take_dirty_pages();
-            let count = pages.len();
-            let is_current = is_written && self.refresh().is_ok() && self.report.waiting_pages == 0;
-            if is_current && count <= END_PAGES && self.account.has_room(count as u64) {
-                // A checkpoint here lets `verify` name what differs, and makes going to the end quick.
-                self.save(machine, CheckpointKind::Seek, std::mem::take(&mut pages));
-            }
-            let (position, state, ram) = (self.position(machine), machine.save(), self.ram.clone());
-            self.worker.give(Job::End(Box::new(Ending { position, reason, status, state, pages, ram })));
-        }
+        self.end(machine, reason, status);
         let result = self.retry();
         self.ram.end();
         result

@@ -17,8 +17,7 @@ use crate::put_off::{Packed, PutOff, Waiting};
 use crate::store::PendingBase;
 use crate::writer::WriteError;
 
-/// Processor time that goes into packing between two looks at the queue, in nanoseconds: for what is urgent, and for the rest.
-const URGENT_NS: u64 = 5_000_000;
+/// Processor time that goes into packing between two looks at the queue, in nanoseconds.
 const SLICE_NS: u64 = 1_000_000;
 /// So many pages are worth a thread of their own to hash them.
 const PAGES_A_THREAD: usize = 512;
@@ -150,16 +149,16 @@ impl Drop for Leaving {
 }
 
 impl Worker {
-    /// Starts the thread.
+    /// Starts the thread, which makes its encoder itself.
     ///
     /// # Errors
     /// If the host has none.
-    pub fn start(encoder: Encoder) -> std::io::Result<Self> {
+    pub fn start(encoder: impl FnOnce() -> Encoder + Send + 'static) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let shared = Arc::new(Shared::default());
         let leaving = Leaving(shared.clone());
         let thread =
-            std::thread::Builder::new().name("recorder".into()).spawn(move || work(encoder, &queue, &leaving.0))?;
+            std::thread::Builder::new().name("recorder".into()).spawn(move || work(encoder(), &queue, &leaving.0))?;
         Ok(Worker { jobs: Some(jobs), given: 0, shared, thread: Some(thread) })
     }
 
@@ -223,7 +222,13 @@ impl Drop for Worker {
 }
 
 fn work(encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
-    let mut work = Work { encoder, put_off: PutOff::default(), report: Report::default(), may_pack_ns: 0 };
+    let mut work = Work {
+        encoder,
+        put_off: PutOff::default(),
+        dropped: PutOff::default(),
+        report: Report::default(),
+        may_pack_ns: 0,
+    };
     loop {
         // Packing and thinning go on while there is no job, and a little after each, so that they end whatever comes.
         let is_busy = work.report.is_thinning || work.put_off.is_urgent() || work.may_pack_ns > 0;
@@ -236,7 +241,7 @@ fn work(encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
             work.do_job(job, shared);
         }
         if work.put_off.is_urgent() {
-            work.do_packing(URGENT_NS, shared);
+            work.do_packing(SLICE_NS, shared);
         } else if work.may_pack_ns > 0 {
             work.do_packing(work.may_pack_ns.min(SLICE_NS), shared);
         }
@@ -251,6 +256,8 @@ fn work(encoder: Encoder, queue: &Receiver<Job>, shared: &Shared) {
 struct Work {
     encoder: Encoder,
     put_off: PutOff,
+    /// States that are dropped when nobody waits for that.
+    dropped: PutOff,
     report: Report,
     /// Processor time that there is for states that are not urgent, in nanoseconds.
     may_pack_ns: u64,
@@ -270,12 +277,14 @@ impl Work {
             false => self.perform(job, start_ns),
         };
         self.tell(done, result, shared);
+        self.dropped = PutOff::default();
     }
 
     /// Goes on with packing for about `ns`.
     fn do_packing(&mut self, ns: u64, shared: &Shared) {
         let start_ns = thread_ns();
         let packed = self.pack(&|| thread_ns() - start_ns < ns);
+        self.read_ahead();
         let spent_ns = (thread_ns() - start_ns).max(1);
         let goes_on = !packed.is_stuck && !self.put_off.is_empty();
         self.may_pack_ns = if goes_on { self.may_pack_ns.saturating_sub(spent_ns) } else { 0 };
@@ -297,6 +306,15 @@ impl Work {
         outcome.error = result.err();
         outcome.report = self.report;
         shared.changed.notify_all();
+    }
+
+    /// Reads pages that are packed later.
+    fn read_ahead(&mut self) {
+        let start_ns = thread_ns();
+        self.put_off.read_ahead();
+        if self.report.initial_bytes > 0 {
+            self.report.packing_ns += thread_ns() - start_ns;
+        }
     }
 
     fn do_thinning(&mut self) {
@@ -331,6 +349,7 @@ impl Work {
             Job::Checkpoint(waiting) => {
                 done -= u64::from(waiting.is_urgent);
                 self.put_off.add(*waiting, encoder.events());
+                self.read_ahead();
             }
             Job::MayPack(ns) => self.may_pack_ns = ns,
             Job::Pack(ns) => done += self.pack(&|| thread_ns() - start_ns < ns).urgent,
@@ -340,7 +359,8 @@ impl Work {
                     done += self.pack(&|| true).urgent;
                 }
                 end(&mut self.encoder, &self.put_off, *ending);
-                self.put_off.clear();
+                self.may_pack_ns = 0;
+                self.dropped = std::mem::take(&mut self.put_off);
             }
             Job::MakeRoom => encoder.make_room(),
             Job::Retry | Job::Base(_) => {}

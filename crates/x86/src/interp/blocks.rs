@@ -2,6 +2,7 @@
 
 use crate::decode::{Decoded, decode};
 use crate::memory::phys::GuestMemory;
+use crate::memory::touched::touched;
 use crate::op::Op;
 use crate::units::GuestPhysAddr;
 use crate::vcpu::{CodeSize, Vcpu};
@@ -13,7 +14,7 @@ const SLOTS: usize = 1 << 16;
 /// Instructions in a block at most.
 const MAX_BLOCK: usize = 64;
 
-/// One block. All zeros is an empty slot, so that a table of them costs nothing before it is used.
+/// One block. All zeros is an empty slot.
 #[derive(Clone, Copy, bytemuck::Zeroable)]
 struct Slot {
     /// See [`key`]; 0 in an empty slot.
@@ -60,7 +61,9 @@ impl BlockCache {
     /// Empty, for `max_ops` instructions (48 bytes each).
     pub fn new(max_ops: usize) -> Self {
         let max_ops = max_ops.max(MAX_BLOCK);
-        BlockCache { slots: zeroed_vec(SLOTS), ops: Vec::new(), pages: BTreeMap::new(), entered: 0, max_ops }
+        let mut slots = zeroed_vec(SLOTS);
+        touched(&mut slots, EMPTY);
+        BlockCache { slots, ops: Vec::new(), pages: BTreeMap::new(), entered: 0, max_ops }
     }
 
     /// The ops of a block, from its first on.

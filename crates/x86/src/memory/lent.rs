@@ -4,9 +4,11 @@
 //! Who lends a page writes a number down for it. Whoever takes that number away first decides: a reader that finds it still there
 //! after it has copied the page has a good copy, and the guest need not keep one; a guest that is about to write takes it away before,
 //! and keeps the old content. Nobody waits for anybody, and the guest can see none of it.
+//!
+//! Each of the two threads frees what it has allocated, as far as that can be had: memory that goes back to the other one's heap needs the
+//! lock of that heap, and a thread that finds it taken sleeps a hundred times as long as it is held.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::phys::PAGE_SIZE;
@@ -30,31 +32,37 @@ pub struct Kept {
 pub struct Lent {
     /// Per page, the number with which it is lent; 0: it is not.
     numbers: Box<[AtomicU32]>,
-    // A queue, so that the guest's thread never waits for a lock.
-    keep: Sender<Kept>,
-    kept: Mutex<Receiver<Kept>>,
+    /// Nobody holds its lock for longer than it takes to move some pointers.
+    keeping: Mutex<Keeping>,
+    /// Nothing is lent any more, whatever the numbers say.
+    ended: AtomicBool,
     kept_total: AtomicUsize,
     taken_total: AtomicUsize,
+}
+
+/// What goes from one thread to the other.
+#[derive(Debug, Default)]
+struct Keeping {
+    kept: Vec<Kept>,
     /// Room for pages to be kept, in host memory that was used before: asking the host for it takes longer than the copy.
-    spare: Mutex<Vec<Box<PageBytes>>>,
+    rooms: Vec<Box<PageBytes>>,
 }
 
 impl Lent {
     /// None of `pages` pages.
     pub fn none(pages: u64) -> Self {
-        let (keep, kept) = channel();
         Lent {
             numbers: (0..pages).map(|_| AtomicU32::new(0)).collect(),
-            keep,
-            kept: Mutex::new(kept),
+            keeping: Mutex::default(),
+            ended: AtomicBool::new(false),
             kept_total: AtomicUsize::new(0),
             taken_total: AtomicUsize::new(0),
-            spare: Mutex::default(),
         }
     }
 
     /// Lends a page; what was to be had of it with another number is lost.
     pub(super) fn lend(&self, page: u64, number: u32) {
+        debug_assert!(!self.ended.load(Ordering::Relaxed), "lending has ended");
         self.numbers[page as usize].store(number, Ordering::Release);
     }
 
@@ -64,37 +72,32 @@ impl Lent {
         number_of.is_some_and(|n| n.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Acquire).is_ok())
     }
 
-    /// Ends the lending of all pages, and drops what was kept and the spare room.
+    /// Ends the lending of all pages for good, and drops what was kept and the spare room.
     pub fn end(&self) {
-        for number in &self.numbers {
-            number.store(0, Ordering::Release);
-        }
-        drop(self.take_kept());
-        self.spare().clear();
+        self.ended.store(true, Ordering::Release);
+        drop(self.take_kept(Vec::new()));
+        drop(std::mem::take(&mut self.keeping().rooms));
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<Box<PageBytes>>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keeping(&self) -> MutexGuard<'_, Keeping> {
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives room for further pages to be kept, until there is that for `most` of them.
-    pub fn give_rooms(&self, rooms: Vec<Box<PageBytes>>, most: usize) {
-        let mut spare = self.spare();
-        let fit = most.saturating_sub(spare.len());
-        // What does not fit is dropped when the guest's thread need not wait for it.
-        let mut rooms = rooms.into_iter();
-        spare.extend(rooms.by_ref().take(fit));
-        drop(spare);
+    /// Gives room for further pages to be kept, until there is that for `most` of them. What does not fit stays in `rooms`.
+    pub fn give_rooms(&self, rooms: &mut Vec<Box<PageBytes>>, most: usize) {
+        let mut keeping = self.keeping();
+        let fit = most.saturating_sub(keeping.rooms.len()).min(rooms.len());
+        keeping.rooms.extend(rooms.drain(rooms.len() - fit..));
     }
 
     /// For how many pages there is room.
     pub fn rooms(&self) -> usize {
-        self.spare().len()
+        self.keeping().rooms.len()
     }
 
-    /// A copy of `bytes`, without waiting for anybody.
+    /// A copy of `bytes`.
     fn copy(&self, bytes: &PageBytes) -> Box<PageBytes> {
-        let room = self.spare.try_lock().ok().and_then(|mut spare| spare.pop());
+        let room = self.keeping().rooms.pop();
         if let Some(mut room) = room {
             room.copy_from_slice(bytes);
             return room;
@@ -109,17 +112,16 @@ impl Lent {
             return;
         }
         let number = self.numbers[page].swap(0, Ordering::AcqRel);
-        if number != 0 {
+        if number != 0 && !self.ended.load(Ordering::Acquire) {
             self.kept_total.fetch_add(1, Ordering::Relaxed);
             let bytes = self.copy(bytes);
-            // The receiver is here, so it takes it.
-            let _ = self.keep.send(Kept { number, page: page as u64, bytes });
+            self.keeping().kept.push(Kept { number, page: page as u64, bytes });
         }
     }
 
-    /// Takes the pages that were kept since the last call.
-    pub fn take_kept(&self) -> Vec<Kept> {
-        let kept: Vec<Kept> = self.kept.lock().unwrap_or_else(PoisonError::into_inner).try_iter().collect();
+    /// Takes the pages that were kept since the last call. The next ones go into `room`, which is empty.
+    pub fn take_kept(&self, room: Vec<Kept>) -> Vec<Kept> {
+        let kept = std::mem::replace(&mut self.keeping().kept, room);
         self.taken_total.fetch_add(kept.len(), Ordering::Relaxed);
         kept
     }
@@ -151,16 +153,21 @@ mod tests {
         lent.before_change(2, &[3; 4096]);
         assert!(!lent.claim(2, 7), "it changed");
         assert_eq!(lent.kept_count(), 1);
-        let kept = lent.take_kept();
+        let kept = lent.take_kept(Vec::new());
         assert_eq!((kept.len(), kept[0].number, kept[0].page, kept[0].bytes[0]), (1, 7, 2, 2));
-        lent.give_rooms(kept.into_iter().map(|kept| kept.bytes).chain([Box::new([9; 4096])]).collect(), 1);
-        assert_eq!(lent.rooms(), 1, "no more than was said");
+        let mut rooms = kept.into_iter().map(|kept| kept.bytes).chain([Box::new([9; 4096])]).collect();
+        lent.give_rooms(&mut rooms, 1);
+        assert_eq!((lent.rooms(), rooms.len()), (1, 1), "no more than was said");
         lent.lend(2, 8);
         lent.lend(3, 8);
         lent.before_change(2, &[5; 4096]);
-        assert_eq!((lent.rooms(), lent.take_kept()[0].bytes[..] == [5; 4096]), (0, true), "the room was used");
+        assert_eq!(
+            (lent.rooms(), lent.take_kept(Vec::new())[0].bytes[..] == [5; 4096]),
+            (0, true),
+            "the room was used"
+        );
         lent.end();
         lent.before_change(3, &[4; 4096]);
-        assert_eq!((lent.kept_count(), lent.take_kept().len(), lent.kept_total()), (0, 0, 2));
+        assert_eq!((lent.kept_count(), lent.take_kept(Vec::new()).len(), lent.kept_total()), (0, 0, 2));
     }
 }

@@ -15,3 +15,4 @@ mod look_up;
 pub mod paging;
 pub mod phys;
 pub mod tlb;
+pub mod touched;

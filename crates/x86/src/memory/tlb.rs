@@ -23,6 +23,7 @@
 use super::contexts::{Context, Packed};
 use super::large_pages::LargePages;
 use super::phys::GuestMemory;
+use super::touched::touched;
 use crate::units::GuestPhysAddr;
 
 /// Data entries a view.
@@ -198,9 +199,11 @@ impl Default for Tlb {
         // Made where they stay: they are too large for the stack of a thread.
         let mut fast: Box<FastTables> = bytemuck::zeroed_box();
         fast.clear();
+        let mut model: Box<[[ModelEntry; ENTRIES]; VIEWS]> = bytemuck::zeroed_box();
+        touched(model.as_flattened_mut(), ModelEntry::default());
         Tlb {
             fast,
-            model: bytemuck::zeroed_box(),
+            model,
             fetch: FetchPage::default(),
             filled: Vec::new(),
             filled_global: Vec::new(),
