@@ -90,10 +90,9 @@ impl Machine {
         self.memory.page_at(index)
     }
 
-    /// The index of the page that is at this guest-physical address / 4096, if it is RAM.
-    pub fn ram_index(&self, page: u64) -> Option<u64> {
-        let addr = x86::GuestPhysAddr(page.checked_mul(PAGE_BYTES)?);
-        self.memory.layout().offset_of(addr).map(|offset| offset / PAGE_BYTES)
+    /// Where RAM lies.
+    pub fn ram_layout(&self) -> x86::memory::phys::RamLayout {
+        self.memory.layout()
     }
 
     /// Puts back a saved state and leaves the new content of `pages` where it is: `source` is asked for a page when something first

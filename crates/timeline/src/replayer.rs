@@ -26,7 +26,7 @@ use crate::position::Position;
 use crate::reader::ReadError;
 use crate::recording::{CheckpointInfo, Recording};
 use crate::recover::{DAMAGED, is_whole};
-use crate::state_source::{StateSource, pages_in_use};
+use crate::state_source::{Soon, StateSource};
 use crate::target::Target;
 use machine::page_hashes::PageHashes;
 
@@ -436,7 +436,9 @@ impl Replayer {
                 .to_config()?,
             None => recording.config()?,
         };
-        self.restore(config, state, map)?;
+        // What is run once may be run up to there, and not again.
+        let next = recording.checkpoints().get(index + 1).filter(|_| !self.keeps()).copied();
+        self.restore(config, state, map, next)?;
         (self.base, self.cursor, self.restarts) = (info.base, info.events_before, restarts);
         if self.position() != info.position {
             return Err(FormatError::Content("a checkpoint's state stands elsewhere than the checkpoint").into());
@@ -446,12 +448,19 @@ impl Replayer {
 
     fn restore_memory(&mut self, kept: MemoryCheckpoint) -> Result<(), ReplayError> {
         let MemoryCheckpoint { position: _, events_before, restarts, config, base, state, map, pages: _ } = kept;
-        self.restore(config, MachineState::clone(&state), map)?;
+        self.restore(config, MachineState::clone(&state), map, None)?;
         (self.base, self.cursor, self.restarts) = (base, events_before, restarts);
         Ok(())
     }
 
-    fn restore(&mut self, config: MachineConfig, state: MachineState, map: PageMap) -> Result<(), ReplayError> {
+    /// Puts a state in place; what the machine will touch up to the checkpoint `next` is got ready.
+    fn restore(
+        &mut self,
+        config: MachineConfig,
+        state: MachineState,
+        map: PageMap,
+        next: Option<CheckpointInfo>,
+    ) -> Result<(), ReplayError> {
         if *self.machine.config() != config {
             if config.ram_bytes != self.machine.config().ram_bytes {
                 return Err(FormatError::Content("a restart changes the amount of RAM").into());
@@ -470,7 +479,7 @@ impl Replayer {
         // Should it fail half way: nothing is known of any page then, and all are replaced next time.
         self.changed.fill();
         self.is_sound = false;
-        let soon = pages_in_use(&state).filter_map(|page| self.machine.ram_index(page));
+        let soon = Soon { now: &state, next, layout: self.machine.ram_layout() };
         let source = StateSource::new(self.recording.clone(), map.clone(), self.cache.clone(), soon);
         self.machine.restore_pages_from(state, &pages, Box::new(source))?;
         if !self.keeps() {

@@ -1,7 +1,7 @@
 //! The RAM of one state of a recording, page by page as a machine touches it.
 //!
-//! What it will touch first can be told: the TLB of the state names the pages that were in use. Where the host has a second
-//! processor, a thread unpacks the blocks of these while the machine already runs.
+//! What it will touch first can be told: the TLB of the state names the pages that were in use, and that of the next checkpoint those that
+//! will be. Where the host has a second processor, a thread unpacks the blocks of these while the machine already runs.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use machine::MachineState;
+use x86::GuestPhysAddr;
 use x86::memory::absent::{PageSource, SourceError};
+use x86::memory::phys::RamLayout;
 
+use crate::format::PAGE_BYTES;
 use crate::page_cache::PageCache;
 use crate::page_map::{Page, PageMap, PageRef};
-use crate::recording::Recording;
+use crate::recording::{CheckpointInfo, Recording};
 
-/// Blocks that are unpacked ahead at most: fewer than the cache keeps.
+/// Blocks that are unpacked ahead at most by each of the two TLBs: all together fewer than the cache keeps.
 const MOST_AHEAD: usize = 192;
 
 /// Where the absent pages of a machine are that was put into a state of a recording.
@@ -27,17 +30,25 @@ pub struct StateSource {
     _ahead: Option<Ahead>,
 }
 
+/// What tells which pages a machine will touch soon.
+pub struct Soon<'a> {
+    /// Its state.
+    pub now: &'a MachineState,
+    /// The checkpoint up to which it may run, if that is to be looked at.
+    pub next: Option<CheckpointInfo>,
+    /// Where its RAM lies.
+    pub layout: RamLayout,
+}
+
 impl StateSource {
-    /// RAM as `map` says; blocks of the file with the pages number `soon` are unpacked ahead.
-    pub fn new(
-        recording: Arc<Recording>,
-        map: PageMap,
-        cache: Arc<PageCache>,
-        soon: impl Iterator<Item = u64>,
-    ) -> Self {
-        let blocks = blocks_of(&recording, &map, &cache, soon);
+    /// RAM as `map` says; blocks of the file with pages that are needed `soon` are unpacked ahead.
+    pub fn new(recording: Arc<Recording>, map: PageMap, cache: Arc<PageCache>, soon: Soon<'_>) -> Self {
+        let Soon { now, next, layout } = soon;
+        let blocks = blocks_of(&recording, &map, &cache, pages_in_use(now, layout));
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let ahead = (threads > 1 && !blocks.is_empty()).then(|| Ahead::start(recording.clone(), cache.clone(), blocks));
+        let is_worth_it = threads > 1 && (next.is_some() || !blocks.is_empty());
+        let later = next.map(|next| Later { next, layout, map: map.clone() });
+        let ahead = is_worth_it.then(|| Ahead::start(recording.clone(), cache.clone(), blocks, later));
         StateSource { recording, map, cache, _ahead: ahead.flatten() }
     }
 }
@@ -48,12 +59,32 @@ impl PageSource for StateSource {
     }
 }
 
-/// The pages that the TLBs of a machine name, those of the current address spaces first. The state may come from a damaged file: some
-/// may be none that the machine has.
-pub fn pages_in_use(state: &MachineState) -> impl Iterator<Item = u64> {
+/// The indexes in RAM of the pages that the TLBs of a machine name, those of the current address spaces first. The state may come from a
+/// damaged file.
+fn pages_in_use(state: &MachineState, layout: RamLayout) -> impl Iterator<Item = u64> {
     let tlbs = || state.vcpus.iter().map(|vcpu| &vcpu.tlb);
     let current = tlbs().flat_map(|tlb| tlb.pages());
-    current.chain(tlbs().flat_map(|tlb| tlb.contexts.iter().rev()).flat_map(|context| context.pages()))
+    let all = current.chain(tlbs().flat_map(|tlb| tlb.contexts.iter().rev()).flat_map(|context| context.pages()));
+    let page_bytes = PAGE_BYTES as u64;
+    let offset = move |page: u64| layout.offset_of(GuestPhysAddr(page.checked_mul(page_bytes)?));
+    all.filter_map(offset).map(move |offset| offset / page_bytes)
+}
+
+/// What is found out when the blocks that are needed first are there.
+struct Later {
+    next: CheckpointInfo,
+    layout: RamLayout,
+    /// RAM now.
+    map: PageMap,
+}
+
+impl Later {
+    /// The blocks with the pages in use at the next checkpoint; none if that is damaged.
+    fn blocks(&self, recording: &Recording, cache: &PageCache) -> Vec<usize> {
+        let record = recording.checkpoint(&self.next).ok();
+        let Some(state) = record.and_then(|record| record.state) else { return Vec::new() };
+        blocks_of(recording, &self.map, cache, pages_in_use(&state, self.layout))
+    }
 }
 
 /// The blocks that pages number `soon` are in and that are not at hand, in this order.
@@ -78,15 +109,26 @@ struct Ahead {
 
 impl Ahead {
     /// `None` if the host has no thread for it: then blocks are read when they are needed.
-    fn start(recording: Arc<Recording>, cache: Arc<PageCache>, blocks: Vec<usize>) -> Option<Self> {
+    fn start(
+        recording: Arc<Recording>,
+        cache: Arc<PageCache>,
+        blocks: Vec<usize>,
+        later: Option<Later>,
+    ) -> Option<Self> {
         let ends = Arc::new(AtomicBool::new(false));
         let end = ends.clone();
         let work = move || {
-            for block in blocks {
-                if end.load(Ordering::Relaxed) {
-                    return;
+            let prepare = |blocks: Vec<usize>| {
+                for block in blocks {
+                    if end.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    cache.prepare(&recording, block);
                 }
-                cache.prepare(&recording, block);
+            };
+            prepare(blocks);
+            if let Some(later) = later.filter(|_| !end.load(Ordering::Relaxed)) {
+                prepare(later.blocks(&recording, &cache));
             }
         };
         let thread = std::thread::Builder::new().name("pages ahead".into()).spawn(work).ok()?;
