@@ -6,6 +6,7 @@
 
 mod account;
 pub mod checkpoints;
+mod contents;
 mod copier;
 pub mod difference;
 pub mod encoder;
@@ -25,6 +26,7 @@ pub mod reader;
 pub mod recorder;
 pub mod recording;
 mod recover;
+mod replay_error;
 pub mod replayer;
 mod running;
 pub mod sink;

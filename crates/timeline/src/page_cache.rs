@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use machine::ram::{RamError, RamWriter};
 use prost::bytes::Bytes;
 
+use crate::contents::Contents;
 use crate::format::records::PagesRecord;
 use crate::format::{FormatError, PAGE_BYTES};
 use crate::page_map::{Page, PageRef};
@@ -41,46 +42,6 @@ struct Kept {
     /// Those of [`Self::blocks`], the oldest first.
     order: VecDeque<usize>,
     contents: Contents,
-}
-
-/// Single contents by number.
-#[derive(Default)]
-struct Contents {
-    known: HashMap<u64, Content>,
-    /// Their numbers; the first is the next to go, if nobody has asked for it since it was asked about last.
-    order: VecDeque<u64>,
-}
-
-struct Content {
-    bytes: Box<Page>,
-    was_used: bool,
-}
-
-impl Contents {
-    fn get(&mut self, number: u64) -> Option<&Page> {
-        let content = self.known.get_mut(&number)?;
-        content.was_used = true;
-        Some(&content.bytes)
-    }
-
-    /// Puts a new one in, and takes another out if there are `most`.
-    fn insert(&mut self, number: u64, bytes: &Page, most: u64) {
-        while self.known.len() as u64 >= most
-            && let Some(first) = self.order.pop_front()
-        {
-            match self.known.get_mut(&first) {
-                Some(content) if content.was_used => {
-                    content.was_used = false;
-                    self.order.push_back(first);
-                }
-                _ => drop(self.known.remove(&first)),
-            }
-        }
-        let content = Content { bytes: Box::new(*bytes), was_used: false };
-        if self.known.insert(number, content).is_none() {
-            self.order.push_back(number);
-        }
-    }
 }
 
 /// A block that someone reads or has read; `None`: it cannot be read.
@@ -231,7 +192,7 @@ impl PageCache {
     /// Keeps the content with this number of the file in memory, if there is room for it.
     pub fn keep_content(&self, number: u64, bytes: &Page) {
         let contents = &mut self.kept().contents;
-        if (contents.known.len() as u64) < self.most_contents && !contents.known.contains_key(&number) {
+        if contents.len() < self.most_contents && !contents.has(number) {
             contents.insert(number, bytes, self.most_contents);
         }
     }
@@ -325,13 +286,13 @@ impl PageCache {
 
     /// Whether the content with this number is at hand without its block.
     fn has(&self, number: u64) -> bool {
-        self.kept().contents.known.contains_key(&number)
+        self.kept().contents.has(number)
     }
 
     /// Those of the contents with these numbers that are not at hand without their blocks.
     pub fn missing(&self, numbers: impl Iterator<Item = u64>) -> Vec<u64> {
         let kept = self.kept();
-        numbers.filter(|number| !kept.contents.known.contains_key(number)).collect()
+        numbers.filter(|number| !kept.contents.has(*number)).collect()
     }
 
     /// Whether block number `at` is there, or somebody reads it.
@@ -457,17 +418,6 @@ fn read_base<E: From<ReadError>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn contents_that_are_asked_for_stay() {
-        let mut contents = Contents::default();
-        for number in 1..=100 {
-            contents.insert(number, &[number as u8; PAGE_BYTES], 10);
-            assert!(contents.get(1).is_some_and(|page| page[9] == 1), "after {number}");
-            assert!(contents.known.len() <= 10 && contents.known.len() == contents.order.len());
-        }
-        assert!(contents.get(50).is_none() && contents.get(100).is_some());
-    }
 
     #[test]
     fn only_so_much_is_kept_on_the_way() {

@@ -7,11 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use machine::ram::RamError;
-use machine::save::MachineRestoreError;
-use machine::{Digest, Machine, MachineConfig, MachineError, MachineState, Output};
+use machine::{Digest, Machine, MachineConfig, MachineState, Output};
 use x86::CpuModel;
-use x86::memory::absent::SourceError;
 use x86::vector::HostFeatures;
 
 use crate::checkpoints::{MemoryCheckpoint, MemoryCheckpoints};
@@ -26,6 +23,7 @@ use crate::position::Position;
 use crate::reader::ReadError;
 use crate::recording::{CheckpointInfo, Recording};
 use crate::recover::{DAMAGED, is_whole};
+pub use crate::replay_error::ReplayError;
 use crate::state_source::{Soon, StateSource};
 use crate::target::Target;
 use machine::page_hashes::PageHashes;
@@ -34,66 +32,6 @@ use machine::page_hashes::PageHashes;
 const MEMORY_BUDGET_BYTES: u64 = 768 << 20;
 /// Steps between them at first.
 const MEMORY_INTERVAL: u64 = 8_000_000;
-
-/// A recording cannot be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The file.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The machine.
-    #[error("cannot make the recorded machine: {0}")]
-    Machine(#[from] MachineError),
-    /// The host's CPU.
-    #[error(
-        "the recorded machine has the CPU model {model}: to replay it, the host's CPU must have {}, which this one has not; use another host",
-        .lacks.join(" and ")
-    )]
-    Host {
-        /// What the recording needs.
-        model: CpuModel,
-        /// What the host lacks.
-        lacks: Vec<&'static str>,
-    },
-    /// A saved state.
-    #[error("cannot restore the recorded state: {0}")]
-    Restore(#[from] MachineRestoreError),
-    /// RAM.
-    #[error(transparent)]
-    Ram(#[from] RamError),
-    /// A page that was still elsewhere.
-    #[error("the page number {page} of the machine's RAM cannot be had: {error}")]
-    Page {
-        /// Its offset in RAM divided by 4096.
-        page: u64,
-        /// Why.
-        error: SourceError,
-    },
-    /// The run took another way than the recorded one.
-    #[error("the replay went another way than the recording: {what} at {here}; `verify` finds where it began")]
-    Diverged {
-        /// Where it was noticed.
-        here: Position,
-        /// What happened.
-        what: String,
-    },
-    /// The target is not in the recording.
-    #[error("the recording runs from {start} to {end}; {target:?} is outside")]
-    Outside {
-        /// Its start.
-        start: Position,
-        /// Its end.
-        end: Position,
-        /// What was asked for.
-        target: Target,
-    },
-}
-
-impl From<FormatError> for ReplayError {
-    fn from(error: FormatError) -> Self {
-        ReplayError::Read(error.into())
-    }
-}
 
 /// What a watcher of a replay wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
