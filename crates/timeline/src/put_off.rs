@@ -4,9 +4,6 @@
 //! A guest that starts changes most of its pages within seconds, and packing those takes longer than that. So states are noted
 //! when they are due, and packed when there is processor time for it. The log does not wait: a checkpoint may stand behind events in
 //! the file that come after it. If the recorder is killed, only these checkpoints are missing.
-//!
-//! Some megabytes of pages are read before it is their turn to be packed: what is read is not kept aside any more, and most of the
-//! pages that the guest changes it changes later than it takes to read them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,10 +19,6 @@ use crate::page_map::Page;
 const PAGES_AT_ONCE: usize = 16;
 /// Rooms for pages that the guest changes which are always ready. As many again are kept when they are not needed any more.
 const ROOMS: usize = 1024;
-/// Bytes of pages that are read before they can be packed, at most.
-const AHEAD_BYTES: usize = 8 << 20;
-/// Bytes of memory for such pages that stay when nothing waits.
-const IDLE_BYTES: usize = 1 << 20;
 /// Bytes of a state without its pages, about.
 const STATE_BYTES: u64 = 256 << 10;
 /// Pages that the guest's thread can keep between two looks without asking for memory to note them in.
@@ -51,25 +44,10 @@ struct Begun {
     waiting: Waiting,
     /// So many of its pages were read.
     read: usize,
-    /// So many of its pages were given to be packed.
-    packed: usize,
-    /// The pages between them.
-    ahead: VecDeque<Part>,
     /// Those of them that had changed by then and are not in `kept` yet.
     missing: Vec<u64>,
     /// Pages that have changed, as they were.
     kept: HashMap<u64, Box<Page>>,
-}
-
-/// Pages that were read together.
-#[derive(Default)]
-struct Part {
-    /// Their indexes, without those that had changed by then.
-    pages: Vec<u64>,
-    /// Their bytes, one after the other.
-    bytes: Vec<u8>,
-    /// How many pages of the state it stands for.
-    of: usize,
 }
 
 /// The states that wait, in order.
@@ -78,11 +56,9 @@ pub struct PutOff {
     waiting: VecDeque<Begun>,
     /// Pages that were kept aside for a state that was not added yet.
     early: Vec<Kept>,
-    /// Bytes of pages that were read ahead.
-    ahead_bytes: usize,
-    /// What such pages were in, to be used again.
-    buffers: Vec<Vec<u8>>,
-    /// The same of pages that were kept aside.
+    /// The bytes of the pages at hand.
+    bytes: Vec<u8>,
+    /// Rooms of pages that were kept aside, to be used again.
     rooms: Vec<Box<Page>>,
     /// Empty; for the pages that are kept aside next.
     notes: Vec<Kept>,
@@ -103,26 +79,9 @@ impl PutOff {
     /// Adds one, before which `events` come.
     pub fn add(&mut self, mut waiting: Waiting, events: u64) {
         waiting.checkpoint.events_before.get_or_insert(events);
-        let ahead = VecDeque::new();
-        self.waiting.push_back(Begun { waiting, read: 0, packed: 0, ahead, missing: Vec::new(), kept: HashMap::new() });
+        self.waiting.push_back(Begun { waiting, read: 0, missing: Vec::new(), kept: HashMap::new() });
         for kept in std::mem::take(&mut self.early) {
             self.sort(kept);
-        }
-    }
-
-    /// Reads pages of states that cannot be packed yet, as far as there is room for them.
-    pub fn read_ahead(&mut self) {
-        let is_full = |bytes: usize| bytes + PAGES_AT_ONCE * PAGE_BYTES > AHEAD_BYTES;
-        if is_full(self.ahead_bytes) || self.waiting.iter().all(Begun::is_read) {
-            return;
-        }
-        self.collect();
-        for begun in &mut self.waiting {
-            while !begun.is_read() && !is_full(self.ahead_bytes) {
-                let part = begun.read(buffer(&mut self.buffers), &mut self.rooms);
-                self.ahead_bytes += part.bytes.len();
-                begun.ahead.push_back(part);
-            }
         }
     }
 
@@ -139,7 +98,7 @@ impl PutOff {
     /// Bytes of memory that they take beside RAM, but for pages that [`Self::collect`] did not see yet.
     pub fn bytes(&self) -> u64 {
         let kept = |begun: &Begun| (begun.kept.len() * PAGE_BYTES) as u64 + STATE_BYTES;
-        self.waiting.iter().map(kept).sum::<u64>() + (self.early.len() * PAGE_BYTES + self.ahead_bytes) as u64
+        self.waiting.iter().map(kept).sum::<u64>() + (self.early.len() * PAGE_BYTES) as u64
     }
 
     /// Pages that are not packed.
@@ -195,22 +154,13 @@ impl PutOff {
     fn step(&mut self, encoder: &mut Encoder) -> Packed {
         self.collect();
         let Some(first) = self.waiting.front_mut() else { return Packed::default() };
-        if first.packed == 0 && first.waiting.checkpoint.kind == CheckpointKind::Restart {
+        if first.read == 0 && first.waiting.checkpoint.kind == CheckpointKind::Restart {
             encoder.begin_restart(&first.waiting.pages);
         }
-        let part = match first.ahead.pop_front() {
-            Some(part) => {
-                self.ahead_bytes -= part.bytes.len();
-                part
-            }
-            None => first.read(buffer(&mut self.buffers), &mut self.rooms),
-        };
-        let part = first.with_missing(part, &mut self.rooms);
-        first.packed += part.of;
-        encoder.add_pages(&part.pages, &part.bytes);
-        let mut packed = Packed { pages: part.pages.len() as u64, ..Packed::default() };
-        self.buffers.push(part.bytes);
-        if first.packed < first.waiting.pages.len() {
+        let pages = first.next_pages(&mut self.bytes, &mut self.rooms);
+        encoder.add_pages(&pages, &self.bytes);
+        let mut packed = Packed { pages: pages.len() as u64, ..Packed::default() };
+        if first.read < first.waiting.pages.len() {
             return packed;
         }
         if !first.missing.is_empty() {
@@ -221,9 +171,6 @@ impl PutOff {
         if let Some(Begun { waiting, .. }) = self.waiting.pop_front() {
             packed.urgent = waiting.is_urgent.into();
             encoder.checkpoint(waiting.checkpoint);
-        }
-        if self.waiting.is_empty() {
-            self.buffers.truncate(IDLE_BYTES / (PAGES_AT_ONCE * PAGE_BYTES));
         }
         packed
     }
@@ -257,30 +204,20 @@ impl PutOff {
     }
 }
 
-/// Room for the pages that are read at a time.
-fn buffer(used: &mut Vec<Vec<u8>>) -> Vec<u8> {
-    used.pop().unwrap_or_else(|| Vec::with_capacity(PAGES_AT_ONCE * PAGE_BYTES))
-}
-
 impl Begun {
     /// Pages that are not packed.
     fn pages(&self) -> u64 {
-        (self.waiting.pages.len() - self.packed) as u64
+        (self.waiting.pages.len() - self.read) as u64
     }
 
-    /// Whether all of its pages were read.
-    fn is_read(&self) -> bool {
-        self.read == self.waiting.pages.len()
-    }
-
-    /// Reads a few more of its pages into `bytes`. The `rooms` of those that were kept aside are not needed any more.
-    fn read(&mut self, mut bytes: Vec<u8>, rooms: &mut Vec<Box<Page>>) -> Part {
+    /// Reads a few more of its pages into `bytes`, one after the other, and gives their indexes. The `rooms` of those that were kept aside
+    /// are not needed any more.
+    fn next_pages(&mut self, bytes: &mut Vec<u8>, rooms: &mut Vec<Box<Page>>) -> Vec<u64> {
         bytes.clear();
         let mut pages = Vec::with_capacity(PAGES_AT_ONCE);
-        let start = self.read;
-        let end = self.waiting.pages.len().min(start + PAGES_AT_ONCE);
+        let end = self.waiting.pages.len().min(self.read + PAGES_AT_ONCE);
+        let mut next = self.read;
         self.read = end;
-        let mut next = start;
         let Begun { waiting, kept, missing, .. } = self;
         while next < end {
             let first = waiting.pages[next];
@@ -309,19 +246,14 @@ impl Begun {
             }
             bytes.truncate(good);
         }
-        Part { pages, bytes, of: end - start }
-    }
-
-    /// `part` with those pages that had changed when they were to be read and were kept aside since.
-    fn with_missing(&mut self, mut part: Part, rooms: &mut Vec<Box<Page>>) -> Part {
-        self.missing.retain(|page| {
-            let Some(content) = self.kept.remove(page) else { return true };
-            part.bytes.extend_from_slice(&*content);
+        missing.retain(|page| {
+            let Some(content) = kept.remove(page) else { return true };
+            bytes.extend_from_slice(&*content);
             rooms.push(content);
-            part.pages.push(*page);
+            pages.push(*page);
             false
         });
-        part
+        pages
     }
 }
 
@@ -457,44 +389,6 @@ mod tests {
         let rooms = guest.put_off.rooms.len();
         assert!((1..=5).contains(&rooms), "what was kept is used again: {rooms}");
         guest.check(4..=4);
-    }
-
-    #[test]
-    fn what_was_read_ahead_is_not_kept_aside() {
-        let mut guest = Guest::new(&[3, 4, 5, 3, 4, 6, 3]);
-        for at in 0..2 {
-            guest.run(3);
-            if at == 1 {
-                assert_eq!(guest.ram.kept_total(), 0, "pages 3 and 4 were read before they changed");
-            }
-            let state = guest.note();
-            guest.add(state);
-            guest.put_off.read_ahead();
-        }
-        let read = 6 * PAGE_BYTES;
-        assert_eq!((guest.put_off.pages(), guest.put_off.ahead_bytes), (6, read));
-        assert!(guest.put_off.bytes() > read as u64, "what was read takes memory");
-        guest.run(1);
-        assert_eq!(guest.ram.kept_total(), 0);
-        guest.pack(usize::MAX);
-        assert_eq!((guest.put_off.pages(), guest.put_off.ahead_bytes), (0, 0));
-        guest.check(3..=3);
-    }
-
-    #[test]
-    fn no_more_is_read_ahead_than_there_is_room_for() {
-        let mut guest = Guest::new(&[3, 4, 5, 3]);
-        guest.run(3);
-        let state = guest.note();
-        guest.add(state);
-        guest.put_off.ahead_bytes = AHEAD_BYTES - PAGE_BYTES;
-        guest.put_off.read_ahead();
-        assert!(guest.put_off.waiting[0].ahead.is_empty());
-        guest.put_off.ahead_bytes = 0;
-        guest.run(1);
-        assert_eq!(guest.ram.kept_total(), 1, "page 3 as it was");
-        guest.pack(usize::MAX);
-        guest.check(2..=2);
     }
 
     #[test]

@@ -284,7 +284,6 @@ impl Work {
     fn do_packing(&mut self, ns: u64, shared: &Shared) {
         let start_ns = thread_ns();
         let packed = self.pack(&|| thread_ns() - start_ns < ns);
-        self.read_ahead();
         let spent_ns = (thread_ns() - start_ns).max(1);
         let goes_on = !packed.is_stuck && !self.put_off.is_empty();
         self.may_pack_ns = if goes_on { self.may_pack_ns.saturating_sub(spent_ns) } else { 0 };
@@ -306,15 +305,6 @@ impl Work {
         outcome.error = result.err();
         outcome.report = self.report;
         shared.changed.notify_all();
-    }
-
-    /// Reads pages that are packed later.
-    fn read_ahead(&mut self) {
-        let start_ns = thread_ns();
-        self.put_off.read_ahead();
-        if self.report.initial_bytes > 0 {
-            self.report.packing_ns += thread_ns() - start_ns;
-        }
     }
 
     fn do_thinning(&mut self) {
@@ -349,7 +339,6 @@ impl Work {
             Job::Checkpoint(waiting) => {
                 done -= u64::from(waiting.is_urgent);
                 self.put_off.add(*waiting, encoder.events());
-                self.read_ahead();
             }
             Job::MayPack(ns) => self.may_pack_ns = ns,
             Job::Pack(ns) => done += self.pack(&|| thread_ns() - start_ns < ns).urgent,
