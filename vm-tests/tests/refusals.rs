@@ -71,7 +71,7 @@ fn what_cannot_be_replayed_is_refused_with_what_is_needed() {
         (
             "a newer version",
             with_version(&original, 3),
-            &["version 3.0", "reads up to version 1", "use a newer chronovisor"],
+            &["format version 3.", "reads up to version 1", "use a newer chronovisor"],
         ),
         (
             "an unknown feature",
