@@ -85,6 +85,7 @@ impl Account {
 
     /// Since then a checkpoint was noted.
     pub fn noted(&mut self) {
+        self.policy.noted();
         let ns = self.lap();
         self.policy.pay(ns);
     }

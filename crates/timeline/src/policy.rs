@@ -1,7 +1,7 @@
 //! When a checkpoint is worth its price.
 //!
 //! Going to an instant costs restoring a checkpoint and running on from it, so checkpoints stand a number of steps
-//! apart. They must cost little: all together take at most one part in [`SHARE`] of the processor time that the guest
+//! apart, and some time of the guest's. They must cost little: all together take at most one part in [`SHARE`] of the processor time that the guest
 //! takes. And they must fit: their bytes have a budget. Where the file can be thinned out, the distance doubles
 //! with each thinning; where not, it doubles each time that half of what was left of the budget is used.
 //!
@@ -14,6 +14,9 @@ use crate::price::Price;
 /// Steps between checkpoints at first: about a fortieth of a second of running. The session looks for one that is due each 10 M steps at
 /// most, so a little more would be a third more.
 const FIRST_INTERVAL: u64 = 30_000_000;
+/// The guest's processor time between checkpoints at least, in nanoseconds: going so far takes no longer than putting a state in place does. A
+/// loop of few instructions executes ten billion a second.
+const LEAST_NS: u64 = 10_000_000;
 /// One part in this many of the guest's processor time may go into checkpoints.
 const SHARE: u64 = 20;
 /// The most that is saved up, in nanoseconds of checkpoints.
@@ -72,6 +75,8 @@ pub struct Policy {
     at_any_price: bool,
     /// What may be spent now; negative after more was spent than there was.
     credit_ns: i64,
+    /// The guest's processor time since the last checkpoint.
+    ran_ns: u64,
     /// All that was earned.
     earned_ns: u64,
     price: Price,
@@ -92,6 +97,7 @@ impl Policy {
             interval: FIRST_INTERVAL,
             at_any_price: false,
             credit_ns: 0,
+            ran_ns: LEAST_NS,
             earned_ns: 0,
             price: Price::default(),
         }
@@ -124,9 +130,15 @@ impl Policy {
 
     /// The guest has run for so much processor time.
     pub fn earn(&mut self, guest_ns: u64) {
+        self.ran_ns = self.ran_ns.saturating_add(guest_ns);
         self.earned_ns = self.earned_ns.saturating_add(guest_ns / SHARE);
         let earned = i64::try_from(guest_ns / SHARE).unwrap_or(i64::MAX);
         self.credit_ns = self.credit_ns.saturating_add(earned).min(MOST_SAVED_NS.max(self.credit_ns));
+    }
+
+    /// A checkpoint was noted.
+    pub fn noted(&mut self) {
+        self.ran_ns = 0;
     }
 
     /// What packing so many pages is expected to cost.
@@ -206,7 +218,8 @@ impl Policy {
 
     /// Whether one is due, `insns` after the last, if `pages` may have changed since then.
     pub fn decide(&self, insns: u64, pages: u64, usage: Usage) -> Decision {
-        if insns < self.interval || !self.at_any_price && self.owes_too_much(usage) {
+        let is_near = self.ran_ns < LEAST_NS && !self.at_any_price;
+        if insns < self.interval || is_near || !self.at_any_price && self.owes_too_much(usage) {
             return Decision::Wait;
         }
         if !self.at_any_price && self.is_crowded(pages, usage) {
@@ -304,6 +317,21 @@ mod tests {
             assert!(spent <= share + MOST_OWED_NS as u64, "{pages} pages: {spent} ns");
             assert!(distances.len() >= count, "{pages} pages: {distances:?}");
         }
+    }
+
+    #[test]
+    fn a_guest_that_executes_much_in_little_time_has_no_more_checkpoints_than_others() {
+        let mut policy = Policy::new(1 << 30).with_gift();
+        let decide = |policy: &Policy| policy.decide(100 * FIRST_INTERVAL, 10, ROOMY);
+        assert_eq!(decide(&policy), Decision::Take);
+        policy.noted();
+        assert_eq!(decide(&policy), Decision::Wait);
+        policy.earn(LEAST_NS - 1);
+        assert_eq!(decide(&policy), Decision::Wait);
+        policy.earn(1);
+        assert_eq!(decide(&policy), Decision::Take);
+        policy.noted();
+        assert_eq!(decide(&policy.with_first_interval(1)), Decision::Take, "whatever they cost");
     }
 
     #[test]
