@@ -12,6 +12,7 @@ pub mod difference;
 pub mod encoder;
 mod file_maps;
 pub mod format;
+mod hashing;
 pub mod maker;
 pub mod new_file;
 pub mod pack;

@@ -15,6 +15,7 @@ use crate::checkpoints::{MemoryCheckpoint, MemoryCheckpoints};
 use crate::file_maps::FileMaps;
 use crate::format::records::CheckpointKind;
 use crate::format::{FormatError, PAGE_BYTES};
+use crate::hashing::in_parallel;
 use crate::maker::{MachineMaker, recorded_engine};
 use crate::page_cache::PageCache;
 use crate::page_map::{Page, PageMap, PageRef, is_zero, page_of};
@@ -253,7 +254,16 @@ impl Replayer {
                 }
                 hashes
             }
-            none => none.insert(PageHashes::of(&self.machine)?),
+            none => {
+                let pages: Vec<u64> = self.machine.populated_pages()?.into_iter().flatten().collect();
+                let hash = |&page: &u64| machine::page_hashes::hash(page_of(ram, page));
+                let all = in_parallel(&pages, |pages| pages.iter().map(hash).collect());
+                let hashes = none.insert(PageHashes::zero(self.map.len()));
+                for (page, hash) in pages.into_iter().zip(all) {
+                    hashes.set(page, hash);
+                }
+                hashes
+            }
         };
         self.stale.clear();
         Ok(hashes.digest(&self.machine.save()).0)

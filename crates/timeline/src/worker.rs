@@ -13,16 +13,13 @@ use crate::encoder::Encoder;
 use crate::format::PAGE_BYTES;
 use crate::format::log::Event;
 use crate::format::records::EndReason;
+use crate::hashing::in_parallel;
 use crate::put_off::{Packed, PutOff, Waiting};
 use crate::store::PendingBase;
 use crate::writer::WriteError;
 
 /// Processor time that goes into packing between two looks at the queue, in nanoseconds.
 const SLICE_NS: u64 = 1_000_000;
-/// So many pages are worth a thread of their own to hash them.
-const PAGES_A_THREAD: usize = 512;
-/// Threads that hash the last pages.
-const MOST_THREADS: usize = 4;
 /// Pages that are read at a time to be hashed.
 const PAGES_AT_ONCE: usize = 16;
 
@@ -363,30 +360,12 @@ fn end(encoder: &mut Encoder, put_off: &PutOff, ending: Ending) {
     pages.extend(put_off.all_pages());
     pages.sort_unstable();
     pages.dedup();
-    let hashes = hashes(&pages, &ram);
+    let hashes = in_parallel(&pages, |pages| hashes_of(pages, &ram));
     let digest = encoder.digest_of(&state, pages.into_iter().zip(hashes));
     encoder.end(position, reason, status, digest);
 }
 
-/// The hashes of `pages`, which are ascending, of a machine that stands still.
-fn hashes(pages: &[u64], ram: &LentRam) -> Vec<PageHash> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    let part = pages.len().div_ceil(threads).max(PAGES_A_THREAD);
-    std::thread::scope(|scope| {
-        let mut parts = pages.chunks(part);
-        let first = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts.map(|pages| scope.spawn(|| hashes_of(pages, ram))).collect();
-        let mut all = hashes_of(first, ram);
-        for other in others {
-            match other.join() {
-                Ok(hashes) => all.extend(hashes),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        all
-    })
-}
-
+/// The hashes of some pages, which are ascending, of a machine that stands still.
 fn hashes_of(pages: &[u64], ram: &LentRam) -> Vec<PageHash> {
     let mut bytes = vec![0; PAGES_AT_ONCE * PAGE_BYTES];
     let mut hashes = Vec::with_capacity(pages.len());
