@@ -11,7 +11,6 @@ use prost::Message;
 
 use crate::machine::Machine;
 use crate::memory_map::PAGE_BYTES;
-use crate::ram::RamError;
 use crate::save::{Digest, MachineState};
 
 /// The hash of a page.
@@ -51,15 +50,7 @@ impl PageHashes {
         PageHashes { pages: vec![ZERO; pages as usize], groups: vec![ZERO; groups], stale: vec![false; groups] }
     }
 
-    /// Of all RAM of `machine`.
-    ///
-    /// # Errors
-    /// If the host does not say which pages are in use.
-    pub fn of(machine: &Machine) -> Result<Self, RamError> {
-        Ok(Self::of_pages(machine, machine.populated_pages()?))
-    }
-
-    /// The same, if all pages but those in `ranges` are zero.
+    /// Of all RAM of `machine`, if all pages but those in `ranges` are zero.
     pub(crate) fn of_pages(machine: &Machine, ranges: Vec<Range<u64>>) -> Self {
         let (pages, _) = machine.ram_bytes().as_chunks::<{ PAGE_BYTES as usize }>();
         let mut hashes = PageHashes::zero(pages.len() as u64);

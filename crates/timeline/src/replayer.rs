@@ -247,24 +247,16 @@ impl Replayer {
         self.machine.settle();
         self.collect();
         let ram = self.machine.ram_bytes();
-        let hashes = match &mut self.hashes {
-            Some(hashes) => {
-                for page in self.stale.iter() {
-                    hashes.set(page, machine::page_hashes::hash(page_of(ram, page)));
-                }
-                hashes
-            }
-            none => {
-                let pages: Vec<u64> = self.machine.populated_pages()?.into_iter().flatten().collect();
-                let hash = |&page: &u64| machine::page_hashes::hash(page_of(ram, page));
-                let all = in_parallel(&pages, |pages| pages.iter().map(hash).collect());
-                let hashes = none.insert(PageHashes::zero(self.map.len()));
-                for (page, hash) in pages.into_iter().zip(all) {
-                    hashes.set(page, hash);
-                }
-                hashes
-            }
+        let pages: Vec<u64> = match self.hashes {
+            Some(_) => self.stale.iter().collect(),
+            None => self.machine.populated_pages()?.into_iter().flatten().collect(),
         };
+        let hash = |&page: &u64| machine::page_hashes::hash(page_of(ram, page));
+        let all = in_parallel(&pages, |pages| pages.iter().map(hash).collect());
+        let hashes = self.hashes.get_or_insert_with(|| PageHashes::zero(self.map.len()));
+        for (page, hash) in pages.into_iter().zip(all) {
+            hashes.set(page, hash);
+        }
         self.stale.clear();
         Ok(hashes.digest(&self.machine.save()).0)
     }
